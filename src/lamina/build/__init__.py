@@ -1,0 +1,1 @@
+"""Dockerfile to steps, steps to layers; cache; progress events."""

@@ -1,0 +1,1 @@
+"""Containers: lifecycle, runtime bundle, monitor, logs, exec, size."""

@@ -1,0 +1,1 @@
+"""Storage drivers; nothing here knows what an image is."""

@@ -1,0 +1,1 @@
+"""Images: references, configurations, the image store, archives."""

@@ -1,0 +1,1 @@
+"""Layers: the layer store and the journals of exact tars."""

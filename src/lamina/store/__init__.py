@@ -1,0 +1,1 @@
+"""What a data root stores: database, blobs, locks, operations."""

@@ -1,0 +1,1 @@
+"""Layer tars: reading, writing, extraction beneath a root, diff."""
