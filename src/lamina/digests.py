@@ -35,7 +35,7 @@ class Digest(str):
         return self[7:19]
 
     @classmethod
-    def of(cls, data: bytes) -> Digest:
+    def of(cls, data: bytes) -> Self:
         """The digest of these bytes."""
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
