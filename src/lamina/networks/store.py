@@ -1,0 +1,417 @@
+"""The networks of this machine, and the endpoints of its containers on `bridge`.
+
+Everything here ends with a reboot, as namespaces and firewall rules do, so it lives under the run
+folder and not in the data root; the bridge is one, `lamina0`, for all data roots of a machine:
+
+    /run/lamina/networks/
+      lock                      flock: held by whoever reads, then sets up or tears down
+      bridge.json               the bridge's subnet, chosen when the first container needs it
+      endpoints/<container>.json   written before the set-up, removed after the tear-down
+      namespaces/<container>    the container's network namespace, held by a bind mount
+      netavark/                 netavark's own
+
+An endpoint's file is there whenever anything of it may be: whoever finds one whose container is
+gone (its folder in its data root does not exist) takes it down. A crash leaves nothing for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.errors import Conflict, InvalidInput, LaminaError, NotFound
+from lamina.networks.ports import PortMapping
+
+if TYPE_CHECKING:
+    from lamina.networks.addresses import Subnet
+    from lamina.store.root import DataRoot
+
+BRIDGE_INTERFACE = "lamina0"
+_SYSTEMD_RESOLVERS = Path("/run/systemd/resolve/resolv.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that containers can join."""
+
+    name: str
+    driver: str
+    subnet: str = ""
+    gateway: str = ""
+
+    @property
+    def id(self) -> str:
+        """64 digits, always the same for a name: these networks are the machine's own."""
+        return sha256(f"lamina network {self.name}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A container's place on a network."""
+
+    container: str
+    network: str
+    namespace: str
+    interface: str
+    address: str
+    prefix: int
+    gateway: str
+    mac: str
+    ports: tuple[PortMapping, ...]
+
+    @property
+    def id(self) -> str:
+        """64 digits that name this endpoint."""
+        return sha256(f"{self.network} {self.container}".encode()).hexdigest()
+
+    @property
+    def network_id(self) -> str:
+        """The id of its network."""
+        return Network(self.network, "bridge").id
+
+
+NETWORKS = (Network("bridge", "bridge"), Network("host", "host"), Network("none", "null"))
+
+
+class NetworkStore:
+    """The networks, as containers of one data root use them."""
+
+    def __init__(self, root: DataRoot) -> None:
+        self._root = root
+        self._run = Path(root.run).parent / "networks"
+
+    def list(self) -> list[Network]:
+        """Every network, by name."""
+        return [self._described(network) for network in NETWORKS]
+
+    def get(self, reference: str) -> Network:
+        """The network of this name, id or unambiguous start of an id."""
+        for network in NETWORKS:
+            if network.name == reference:
+                return self._described(network)
+        found = [network for network in NETWORKS if reference and network.id.startswith(reference)]
+        if len(found) == 1:
+            return self._described(found[0])
+        if found:
+            raise Conflict(f"network {reference} is ambiguous ({len(found)} matches found on name)")
+        raise NotFound(f"network {reference} not found")
+
+    def connect(
+        self,
+        container: str,
+        *,
+        name: str = "",
+        ports: Sequence[PortMapping] = (),
+        address: str = "",
+        mac: str = "",
+        network: str = "bridge",
+    ) -> Endpoint:
+        """Makes the container's namespace, joins it to the bridge and publishes its ports.
+
+        Whatever an earlier life of the container left is taken down first. On failure nothing
+        of it is left.
+        """
+        from lamina.networks.addresses import choose_address, choose_ports, mac_of
+        from lamina.networks.namespaces import create_namespace
+        from lamina.networks.netavark import Netavark, find_netavark
+
+        if self.get(network).name != "bridge":
+            raise InvalidInput(f"network {network} has no endpoints: only bridge does")
+        netavark = Netavark(find_netavark(), self._run / "netavark")
+        with self._locked():
+            self._take_down(container)
+            self._take_down_orphans()
+            others = self._endpoints()
+            subnet = self._subnet(others)
+            taken = {other.address for other in others}
+            if address and address in taken:
+                raise Conflict(f"Address already in use: {address}")
+            address = address or choose_address(subnet, taken)
+            endpoint = Endpoint(
+                container=container,
+                network="bridge",
+                namespace=str(self._run / "namespaces" / container),
+                interface="eth0",
+                address=address,
+                prefix=subnet.prefix,
+                gateway=subnet.gateway,
+                mac=mac or mac_of(address),
+                ports=choose_ports(
+                    ports, [port for other in others for port in other.ports], _is_free
+                ),
+            )
+            self._write(endpoint)
+            try:
+                create_namespace(Path(endpoint.namespace))
+                netavark.setup(Path(endpoint.namespace), _document(endpoint, str(subnet), name))
+                _revive_bridge(subnet)
+            except BaseException:
+                self._take_down(container)
+                raise
+        return endpoint
+
+    def disconnect(self, container: str) -> None:
+        """Takes the container's endpoint down and frees its address and ports. Absent is fine."""
+        if not self._file(container).exists():
+            return
+        with self._locked():
+            self._take_down(container)
+
+    def endpoint(self, container: str) -> Endpoint | None:
+        """The container's endpoint, while it has one."""
+        try:
+            fields = json.loads(self._file(container).read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return None
+        fields.pop("root", None)
+        fields["ports"] = tuple(PortMapping(**port) for port in fields["ports"])
+        return Endpoint(**fields)
+
+    def endpoints(self, network: str = "bridge") -> list[Endpoint]:
+        """The endpoints of this data root's containers on a network."""
+        if network != "bridge":
+            return []
+        return [
+            endpoint
+            for endpoint in self._endpoints()
+            if (Path(self._root.path) / "containers" / endpoint.container).exists()
+        ]
+
+    def resolv_conf(
+        self,
+        network: str,
+        *,
+        servers: Sequence[str] = (),
+        search: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> bytes:
+        """What the container's /etc/resolv.conf says, from the host's resolvers."""
+        from lamina.networks.files import only_stub_resolver, resolv_conf
+
+        host = _text(Path("/etc/resolv.conf"))
+        if only_stub_resolver(host) and _SYSTEMD_RESOLVERS.exists():
+            host = _text(_SYSTEMD_RESOLVERS)
+        return resolv_conf(
+            host, isolated=network != "host", servers=servers, search=search, options=options
+        ).encode()
+
+    def hosts_file(
+        self,
+        network: str,
+        *,
+        hostname: str = "",
+        endpoint: Endpoint | None = None,
+        extra: Sequence[str] = (),
+    ) -> bytes:
+        """What the container's /etc/hosts says; `extra` are `name:address` of `--add-host`."""
+        from lamina.networks.files import hosts_file
+
+        pairs = [self._extra_host(text) for text in extra]
+        if network == "host" and (own := _text(Path("/etc/hosts"))):
+            return (own + "".join(f"{at}\t{name}\n" for name, at in pairs)).encode()
+        names = [hostname, *([hostname.partition(".")[0]] if "." in hostname else [])]
+        return hosts_file(
+            address=endpoint.address if endpoint else "", names=names, extra=pairs
+        ).encode()
+
+    def _extra_host(self, text: str) -> tuple[str, str]:
+        name, _, address = text.partition(":")
+        if not name or not address:
+            raise InvalidInput(f'bad format for add-host: "{text}"')
+        if address == "host-gateway":
+            address = self.get("bridge").gateway or "127.0.0.1"
+        return name, address
+
+    def _described(self, network: Network) -> Network:
+        if network.driver != "bridge" or (subnet := self._recorded_subnet()) is None:
+            return network
+        return Network(network.name, network.driver, str(subnet), subnet.gateway)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        for folder in ("endpoints", "namespaces", "netavark"):
+            (self._run / folder).mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _file(self, container: str) -> Path:
+        return self._run / "endpoints" / f"{container}.json"
+
+    def _write(self, endpoint: Endpoint) -> None:
+        record = asdict(endpoint) | {"root": str(Path(self._root.path).resolve())}
+        _replace(self._file(endpoint.container), json.dumps(record))
+
+    def _endpoints(self) -> list[Endpoint]:
+        try:
+            names = sorted(os.listdir(self._run / "endpoints"))
+        except FileNotFoundError:
+            return []
+        found = (self.endpoint(name[:-5]) for name in names if name.endswith(".json"))
+        return [endpoint for endpoint in found if endpoint is not None]
+
+    def _take_down_orphans(self) -> None:
+        """Ends endpoints of containers that were removed, with their data root or behind it."""
+        for endpoint in self._endpoints():
+            try:
+                record = json.loads(self._file(endpoint.container).read_bytes())
+            except (OSError, ValueError):
+                continue
+            if not Path(record["root"], "containers", endpoint.container).exists():
+                self._take_down(endpoint.container)
+
+    def _take_down(self, container: str) -> None:
+        from lamina.networks.namespaces import (
+            create_namespace,
+            namespace_exists,
+            remove_namespace,
+        )
+        from lamina.networks.netavark import Netavark, find_netavark
+
+        endpoint = self.endpoint(container)
+        holder = self._run / "namespaces" / container
+        if endpoint is not None:
+            subnet = self._recorded_subnet()
+            # The firewall's rules go even where the namespace was lost: an empty one stands in.
+            with contextlib.suppress(LaminaError, OSError):
+                if not namespace_exists(holder):
+                    remove_namespace(holder)
+                    create_namespace(holder)
+                Netavark(find_netavark(), self._run / "netavark").teardown(
+                    holder, _document(endpoint, str(subnet), "")
+                )
+        remove_namespace(holder)
+        self._file(container).unlink(missing_ok=True)
+
+    def _recorded_subnet(self) -> Subnet | None:
+        from lamina.networks.addresses import Subnet
+
+        try:
+            record = json.loads((self._run / "bridge.json").read_bytes())
+            return Subnet.parse(record["subnet"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _subnet(self, endpoints: Sequence[Endpoint]) -> Subnet:
+        """The bridge's subnet: as recorded, or as the living bridge has it, or a free one."""
+        from lamina.networks.addresses import choose_subnet, routed_subnets
+
+        recorded = self._recorded_subnet()
+        routes = routed_subnets(_text(Path("/proc/net/route")))
+        others = [subnet for interface, subnet in routes if interface != BRIDGE_INTERFACE]
+        living = [subnet for interface, subnet in routes if interface == BRIDGE_INTERFACE]
+        if recorded is not None:
+            clash = any(recorded.overlaps(other) for other in others)
+            if endpoints or not clash or recorded in living:
+                return recorded
+        subnet = living[0] if living else choose_subnet(others)
+        record = {"subnet": str(subnet), "gateway": subnet.gateway}
+        _replace(self._run / "bridge.json", json.dumps(record))
+        return subnet
+
+
+def _document(endpoint: Endpoint, subnet: str, name: str) -> dict[str, Any]:
+    """What netavark is told of an endpoint, at its set-up and at its tear-down."""
+    return {
+        "container_id": endpoint.container,
+        "container_name": name or endpoint.container[:12],
+        "port_mappings": [
+            {
+                "container_port": port.container_port,
+                "host_ip": "" if port.host_ip == "0.0.0.0" else port.host_ip,
+                "host_port": port.host_port,
+                "protocol": port.protocol,
+                "range": 1,
+            }
+            for port in endpoint.ports
+        ],
+        "networks": {
+            endpoint.network: {
+                "static_ips": [endpoint.address],
+                "interface_name": endpoint.interface,
+                "static_mac": endpoint.mac,
+            }
+        },
+        "network_info": {
+            endpoint.network: {
+                "name": endpoint.network,
+                "id": endpoint.network_id,
+                "driver": "bridge",
+                "network_interface": BRIDGE_INTERFACE,
+                "subnets": [{"subnet": subnet, "gateway": endpoint.gateway}],
+                "ipv6_enabled": False,
+                "internal": False,
+                "dns_enabled": False,
+                "ipam_options": {"driver": "host-local"},
+                "options": {},
+            }
+        },
+    }
+
+
+def _is_free(port: PortMapping) -> bool:
+    """Whether nothing on this host listens there (the firewall would hide it from the world)."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
+    kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
+    try:
+        with socket.socket(family, kind) as probe:
+            probe.bind((port.host_ip, port.host_port))
+    except OSError:
+        return False
+    return True
+
+
+def _revive_bridge(subnet: Subnet) -> None:
+    """Gives a bridge that someone took down, or stripped of its address, both back."""
+    import socket
+    import struct
+
+    get_flags, set_flags, get_address, set_address, set_mask = (
+        0x8913,  # SIOCGIFFLAGS
+        0x8914,  # SIOCSIFFLAGS
+        0x8915,  # SIOCGIFADDR
+        0x8916,  # SIOCSIFADDR
+        0x891C,  # SIOCSIFNETMASK
+    )
+    name = BRIDGE_INTERFACE.encode()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+
+        def address(text: str) -> bytes:
+            return struct.pack("16sHH4s16x", name, socket.AF_INET, 0, socket.inet_aton(text))
+
+        try:
+            fcntl.ioctl(handle, get_address, struct.pack("16s24x", name))
+        except OSError:
+            fcntl.ioctl(handle, set_address, address(subnet.gateway))
+            fcntl.ioctl(handle, set_mask, address(subnet.netmask))
+        answer = fcntl.ioctl(handle, get_flags, struct.pack("16s24x", name))
+        flags: int = struct.unpack("16sH22x", answer)[1]
+        if not flags & 1:  # IFF_UP
+            fcntl.ioctl(handle, set_flags, struct.pack("16sH22x", name, flags | 1))
+
+
+def _replace(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.new")
+    staged.write_text(text)
+    os.replace(staged, path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
