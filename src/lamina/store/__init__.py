@@ -1,1 +1,1 @@
-"""What a data root stores: database, blobs, locks, operations."""
+"""The data root: metadata database, content store, locks, operations and their recovery."""
