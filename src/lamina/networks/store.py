@@ -87,7 +87,7 @@ class NetworkStore:
         self._root = root
         self._run = Path(root.run).parent / "networks"
 
-    def list(self) -> list[Network]:
+    def list(self) -> Sequence[Network]:
         """Every network, by name."""
         return [self._described(network) for network in NETWORKS]
 
@@ -176,7 +176,7 @@ class NetworkStore:
         fields["ports"] = tuple(PortMapping(**port) for port in fields["ports"])
         return Endpoint(**fields)
 
-    def endpoints(self, network: str = "bridge") -> list[Endpoint]:
+    def endpoints(self, network: str = "bridge") -> Sequence[Endpoint]:
         """The endpoints of this data root's containers on a network."""
         if network != "bridge":
             return []
@@ -254,7 +254,7 @@ class NetworkStore:
         record = asdict(endpoint) | {"root": str(Path(self._root.path).resolve())}
         _replace(self._file(endpoint.container), json.dumps(record))
 
-    def _endpoints(self) -> list[Endpoint]:
+    def _endpoints(self) -> Sequence[Endpoint]:
         try:
             names = sorted(os.listdir(self._run / "endpoints"))
         except FileNotFoundError:

@@ -1,1 +1,15 @@
-"""Volumes: data that outlives containers."""
+"""Volumes: named and anonymous, under `<root>/volumes/<name>/_data`; what `-v` means.
+
+What the life of a container needs of this room:
+
+    mounts = volumes.resolve(["data:/var/lib/x", "/srv:/srv:ro"], image_volumes=["/cache"])
+    with database.transaction() as tx: …; volumes.use(container_id, mounts)
+    volumes.populate(mounts, rootfs)        # once the root filesystem is mounted, before its start
+    source = volumes.source(mounts[0])      # the folder to bind, on every start
+    volumes.release(container_id, remove_anonymous=True)        # with the container's removal
+"""
+
+from lamina.volumes.specification import MountPoint, parse_volume
+from lamina.volumes.store import Volume, VolumeStore
+
+__all__ = ["MountPoint", "Volume", "VolumeStore", "parse_volume"]
