@@ -1,0 +1,431 @@
+"""The images of a data root: rows for what they are called, blobs for what they say.
+
+    blobs/sha256/<image id>     the configuration, verbatim
+    images, tags, repo_digests  rows; the transaction that writes them is the commit point
+
+An image is rows that name a configuration and a chain of layers. Its layers exist before its row
+does, kept by the lease of the operation that brought them; its configuration is written under the
+database's write lock, in the same transaction as the row, and unlinked under that lock only while
+no row names it. So a row without its blob cannot be seen; what a crash leaves is a blob or layers
+that no row names, and the next opening of the root clears them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lamina.digests import ChainID, ImageID, chain_ids
+from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound
+from lamina.images.config import SIZE_LIMIT_BYTES, ImageConfig
+from lamina.images.filters import ImageFilter
+from lamina.images.history import HistoryStep, history_steps
+from lamina.images.image import Deleted, Image, Removal, Untagged
+from lamina.images.reference import Reference
+from lamina.images.removal import Situation, Use, plan_removal
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from lamina.digests import Digest
+    from lamina.layers.store import Layer, LayerStore
+    from lamina.store.database import Transaction
+    from lamina.store.operations import Operation
+    from lamina.store.root import DataRoot
+
+_HEX = frozenset("0123456789abcdef")
+
+Removals = list[Removal]
+Images = list[Image]
+Steps = list[HistoryStep]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune took away."""
+
+    removals: tuple[Removal, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """The bytes of the layers that are gone."""
+        return sum(each.freed_bytes for each in self.removals if isinstance(each, Deleted))
+
+
+class ImageStore:
+    """The images of one data root, as far as its storage driver holds their layers."""
+
+    def __init__(self, root: DataRoot, layers: LayerStore) -> None:
+        self._root = root
+        self._database = root.database
+        self._layers = layers
+
+    # -- making and naming ---------------------------------------------------------------------
+
+    def create(
+        self,
+        operation: Operation,
+        config: bytes,
+        *,
+        tags: Sequence[Reference] = (),
+        parent: ImageID | None = None,
+    ) -> Image:
+        """Make an image of a configuration whose layers exist (leased by the operation).
+
+        The same configuration is the same image: making it again adds the tags and changes
+        nothing else.
+        """
+        parsed = ImageConfig.parse(config)
+        for tag in tags:
+            _require_tag(tag)
+        size = sum(layer.size_bytes for layer in self._stack(parsed.chain))
+        now = time.time_ns()
+        with self._database.transaction() as tx:
+            self._root.blobs.put(operation, config)
+            tx.execute(
+                "INSERT INTO images(id, chain_id, size_bytes, created_ns, added_ns, parent_image)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING",
+                (parsed.id, parsed.chain, size, parsed.created_ns, now, parent),
+            )
+            for tag in tags:
+                self._put_tag(tx, parsed.id, tag, now)
+        return self.get(parsed.id)
+
+    def tag(self, image: ImageID, reference: Reference) -> None:
+        """Make a name mean this image; whatever it meant before loses it."""
+        _require_tag(reference)
+        with self._database.transaction() as tx:
+            if tx.one("SELECT 1 FROM images WHERE id = ?", (image,)) is None:
+                raise _no_such_image(image)
+            self._put_tag(tx, image, reference, time.time_ns())
+
+    def add_digest(self, image: ImageID, reference: Reference) -> None:
+        """Remember by which manifest digest a repository knows this image."""
+        if reference.digest is None:
+            raise InvalidInput(f"{reference.familiar()} has no digest")
+        with self._database.transaction() as tx:
+            tx.execute(
+                "INSERT INTO repo_digests(repository, digest, image) VALUES (?, ?, ?)"
+                " ON CONFLICT(repository, digest) DO UPDATE SET image = excluded.image",
+                (reference.name, reference.digest, image),
+            )
+
+    # -- finding -------------------------------------------------------------------------------
+
+    def get(self, image: ImageID) -> Image:
+        """The image with this id; NotFound where there is none."""
+        for found in self._images("images.id = ?", (image,)):
+            return found
+        raise _no_such_image(image)
+
+    def resolve(self, text: str) -> Image:
+        """The image that a person means: a name, a digest, an id, or an unambiguous id prefix."""
+        image, _ = self._resolve(text)
+        return image
+
+    def list(self, wanted: ImageFilter | None = None, *, intermediate: bool = False) -> Images:
+        """Images, newest first; `intermediate` includes untagged parents of others.
+
+        With `reference=` filters an image keeps only the tags and digests that match.
+        """
+        wanted = wanted or ImageFilter()
+        before = self.resolve(wanted.before).created_ns if wanted.before else None
+        since = self.resolve(wanted.since).created_ns if wanted.since else None
+        parents = self._parents()
+        found = []
+        for image in self._images():
+            if before is not None and image.created_ns >= before:
+                continue
+            if since is not None and image.created_ns <= since:
+                continue
+            if wanted.until_ns is not None and image.created_ns >= wanted.until_ns:
+                continue
+            if not image.names and image.id in parents and not intermediate:
+                continue
+            if wanted.dangling is not None and wanted.dangling == bool(image.tags):
+                continue
+            has_label_filter = wanted.labels or wanted.without_labels
+            if has_label_filter and not wanted.admits_labels(image.config.run.labels):
+                continue
+            if wanted.references:
+                image = _only_matching(image, wanted)
+                if not image.names:
+                    continue
+            found.append(image)
+        return found
+
+    def history(self, image: Image) -> Steps:
+        """The steps that made the image, newest first."""
+        sizes = [layer.size_bytes for layer in self._stack(image.chain)]
+        tags = [tag.familiar() for tag in image.tags]
+        return history_steps(image.config, sizes, image=image.id, tags=tags)
+
+    def graph_driver(self, image: Image) -> dict[str, Any]:
+        """Docker's `GraphDriver` of an image: the driver's name, and its folders."""
+        driver = self._layers.driver
+        stack = self._stack(image.chain)
+        data: dict[str, str] | None = None
+        if stack:
+            cache_ids = [layer.cache_id for layer in stack]
+            data = dict(driver.metadata(cache_ids[-1], cache_ids[:-1])) or None
+        return {"Data": data, "Name": driver.name}
+
+    def inspect(self, image: Image) -> dict[str, Any]:
+        """The image with Docker's field names, in Docker's order."""
+        from lamina.images.inspection import inspection
+
+        return inspection(image, self.graph_driver(image))
+
+    # -- removing ------------------------------------------------------------------------------
+
+    def remove(self, text: str, *, force: bool = False, prune_parents: bool = True) -> Removals:
+        """Take a name off an image, and remove the image with its last one; or remove it by id.
+
+        Conflict (with Docker's words) where containers or other names forbid it.
+        """
+        removals: Removals = []
+        deleted: Images = []
+        with self._database.transaction() as tx:
+            image, named = self._resolve(text)
+            plan = plan_removal(self._situation(tx, image), named, force=force)
+            for reference in plan.untag:
+                self._drop_name(tx, reference)
+                removals.append(Untagged(reference))
+            if plan.delete:
+                deleted = self._delete_rows(tx, image, prune_parents=prune_parents)
+        for gone in deleted:
+            removals += self._clear(gone)
+        return removals
+
+    def prune(self, wanted: ImageFilter | None = None, *, everything: bool = False) -> Pruned:
+        """Remove dangling images, or with `everything` all that no container uses."""
+        wanted = wanted or ImageFilter()
+        removals: Removals = []
+        for image in self.list(
+            ImageFilter(
+                labels=wanted.labels,
+                without_labels=wanted.without_labels,
+                until_ns=wanted.until_ns,
+            )
+        ):
+            if image.tags and not everything:
+                continue
+            for name in [str(name) for name in image.names] or [str(image.id)]:
+                try:
+                    removals += self.remove(name)
+                except (Conflict, NotFound):
+                    # In use, or gone meanwhile: a prune takes what it can.
+                    continue
+        return Pruned(tuple(removals))
+
+    # -- below ---------------------------------------------------------------------------------
+
+    def _stack(self, chain: ChainID | None) -> Sequence[Layer]:
+        return () if chain is None else self._layers.stack(chain)
+
+    def _put_tag(self, tx: Transaction, image: ImageID, reference: Reference, now_ns: int) -> None:
+        tx.execute(
+            "INSERT INTO tags(repository, tag, image, tagged_ns) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT(repository, tag)"
+            " DO UPDATE SET image = excluded.image, tagged_ns = excluded.tagged_ns",
+            (reference.name, reference.tag, image, now_ns),
+        )
+
+    def _drop_name(self, tx: Transaction, reference: Reference) -> None:
+        if reference.digest is not None:
+            tx.execute(
+                "DELETE FROM repo_digests WHERE repository = ? AND digest = ?",
+                (reference.name, reference.digest),
+            )
+        else:
+            tx.execute(
+                "DELETE FROM tags WHERE repository = ? AND tag = ?",
+                (reference.name, reference.tag),
+            )
+
+    def _delete_rows(self, tx: Transaction, image: Image, *, prune_parents: bool) -> Images:
+        """Delete the image's row, and those of its parents that nothing needs any more."""
+        tx.execute("DELETE FROM images WHERE id = ?", (image.id,))
+        gone = [image]
+        if prune_parents and image.parent is not None:
+            for parent in self._images("images.id = ?", (image.parent,)):
+                situation = self._situation(tx, parent)
+                if not (situation.names or situation.uses or situation.has_children):
+                    gone += self._delete_rows(tx, parent, prune_parents=True)
+        return gone
+
+    def _clear(self, image: Image) -> Removals:
+        """Let go of what a deleted row kept: its layers, and its configuration.
+
+        Only after the row's deletion is committed, so that no row ever names what is gone; a crash
+        in between leaves what the next opening of the root clears.
+        """
+        removals: Removals = [Deleted(image.id)]
+        if image.chain is not None:
+            sizes = {layer.chain_id: layer.size_bytes for layer in self._stack(image.chain)}
+            for chain in self._layers.collect(image.chain):
+                removals.append(Deleted(chain, sizes.get(chain, 0)))
+        with self._database.transaction() as tx:
+            if tx.one("SELECT 1 FROM images WHERE id = ?", (image.id,)) is None:
+                self._root.blobs.remove(image.id)
+        return removals
+
+    def _situation(self, tx: Transaction, image: Image) -> Situation:
+        uses = tx.read(
+            "SELECT id, status FROM containers WHERE image = ? ORDER BY created_ns", (image.id,)
+        )
+        child = tx.one("SELECT 1 FROM images WHERE parent_image = ? LIMIT 1", (image.id,))
+        return Situation(
+            image=image.id,
+            names=image.names,
+            uses=[Use(row["id"], row["status"]) for row in uses],
+            has_children=child is not None,
+        )
+
+    def _parents(self) -> frozenset[str]:
+        rows = self._database.read(
+            "SELECT DISTINCT parent_image FROM images WHERE parent_image IS NOT NULL"
+        )
+        return frozenset(row["parent_image"] for row in rows)
+
+    def _resolve(self, text: str) -> tuple[Image, Reference | None]:
+        """The image, and the reference by which it was found (None: by id)."""
+        from_id = self._by_full_id(text)
+        if from_id is not None:
+            return from_id, None
+        reference = _reference_or_none(text)
+        if reference is not None:
+            named = self._by_reference(reference)
+            if named is not None:
+                return named, reference.pinned(reference.digest) if reference.digest else reference
+        prefixed = self._by_id_prefix(text)
+        if prefixed is not None:
+            return prefixed, None
+        if reference is None:
+            Reference.parse(text)  # says what is wrong with it
+        raise _no_such_image(text)
+
+    def _by_full_id(self, text: str) -> Image | None:
+        digits = text.removeprefix("sha256:")
+        if len(digits) != 64 or not _HEX.issuperset(digits):
+            return None
+        found = list(self._images("images.id = ?", (f"sha256:{digits}",)))
+        if not found:
+            raise _no_such_image(text)
+        return found[0]
+
+    def _by_reference(self, reference: Reference) -> Image | None:
+        if reference.digest is not None:
+            # With both, the digest decides: what a tag means can change.
+            table, column, value = "repo_digests", "digest", str(reference.digest)
+        else:
+            table, column, value = "tags", "tag", reference.tag or ""
+        row = self._database.one(
+            f"SELECT image FROM {table} WHERE repository = ? AND {column} = ?",
+            (reference.name, value),
+        )
+        if row is None:
+            return None
+        return next(self._images("images.id = ?", (row["image"],)), None)
+
+    def _by_id_prefix(self, text: str) -> Image | None:
+        digits = text.removeprefix("sha256:")
+        if not digits or len(digits) > 64 or not _HEX.issuperset(digits):
+            return None
+        low, high = f"sha256:{digits}", f"sha256:{digits}g"
+        found = list(self._images("images.id >= ? AND images.id < ?", (low, high)))
+        if len(found) > 1:
+            raise InvalidInput(
+                f"image id prefix {text!r} is ambiguous: {len(found)} images begin so",
+                remedy="give more digits",
+            )
+        return found[0] if found else None
+
+    def _images(self, condition: str = "1", args: Sequence[str] = ()) -> Iterator[Image]:
+        """Images of this driver that satisfy a condition on their row, newest first."""
+        rows = self._database.read(
+            "SELECT * FROM images WHERE (chain_id IS NULL OR EXISTS ("
+            " SELECT 1 FROM layers WHERE layers.driver = ? AND layers.chain_id = images.chain_id))"
+            f" AND {condition} ORDER BY created_ns DESC, id",
+            (self._layers.driver.name, *args),
+        )
+        for row in rows:
+            yield self._image(row)
+
+    def _image(self, row: sqlite3.Row) -> Image:
+        image = ImageID(row["id"])
+        tags = self._database.read(
+            "SELECT repository, tag, tagged_ns FROM tags WHERE image = ? ORDER BY repository, tag",
+            (image,),
+        )
+        digests = self._database.read(
+            "SELECT repository, digest FROM repo_digests WHERE image = ?"
+            " ORDER BY repository, digest",
+            (image,),
+        )
+        parent = row["parent_image"]
+        return Image(
+            id=image,
+            chain=None if row["chain_id"] is None else ChainID(row["chain_id"]),
+            size_bytes=row["size_bytes"],
+            created_ns=row["created_ns"],
+            added_ns=row["added_ns"],
+            parent=None if parent is None else ImageID(parent),
+            tags=tuple(_stored(each["repository"], tag=each["tag"]) for each in tags),
+            digests=tuple(
+                _stored(each["repository"], digest=ImageID(each["digest"])) for each in digests
+            ),
+            tagged_ns=max((each["tagged_ns"] for each in tags), default=0),
+            read_config=partial(self._read_config, image),
+        )
+
+    def _read_config(self, image: ImageID) -> bytes:
+        try:
+            raw: bytes = self._root.blobs.read(image, SIZE_LIMIT_BYTES)
+        except NotFound as error:
+            raise Corrupt(
+                f"the configuration of image {image.short} is missing",
+                remedy="load or build the image again",
+            ) from error
+        return raw
+
+
+def chains_of(config: ImageConfig) -> Sequence[ChainID]:
+    """The chain id of each layer of a configuration, base first."""
+    return chain_ids(config.diff_ids)
+
+
+def _stored(repository: str, *, tag: str | None = None, digest: Digest | None = None) -> Reference:
+    domain, _, path = repository.partition("/")
+    return Reference(domain, path, tag, digest)
+
+
+def _only_matching(image: Image, wanted: ImageFilter) -> Image:
+    from dataclasses import replace
+
+    return replace(
+        image,
+        tags=tuple(tag for tag in image.tags if wanted.admits_reference(tag)),
+        digests=tuple(each for each in image.digests if wanted.admits_reference(each)),
+    )
+
+
+def _reference_or_none(text: str) -> Reference | None:
+    try:
+        return Reference.parse(text)
+    except InvalidInput:
+        return None
+
+
+def _require_tag(reference: Reference) -> None:
+    if reference.tag is None or reference.digest is not None:
+        raise InvalidInput("refusing to create a tag with a digest reference")
+    if reference.familiar_name == "sha256":
+        raise InvalidInput("refusing to create an ambiguous tag using digest algorithm as name")
+
+
+def _no_such_image(text: str) -> NotFound:
+    return NotFound(f"No such image: {text}")
