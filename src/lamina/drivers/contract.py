@@ -259,13 +259,13 @@ class StorageDriver(ABC):
 def checked_id(id: str) -> str:
     """The id, if it can be a folder's name and can't be mistaken for one of the driver's own."""
     if (
-        not 2 <= len(id) <= 128
+        not 1 <= len(id) <= 128
         or not _ID_CHARACTERS.issuperset(id)
         or id[0] in ".-"
         or id.endswith(_RESERVED_SUFFIXES)
     ):
         raise InvalidInput(
             f"invalid layer id {id[:140]!r}",
-            remedy="want 2 to 128 letters, digits, '_', '.' or '-', beginning with none of '.-'",
+            remedy="want 1 to 128 letters, digits, '_', '.' or '-', beginning with none of '.-'",
         )
     return id

@@ -275,3 +275,24 @@ def unshare(flags: int) -> None:
     """unshare(2), for the calling thread."""
     if _libc.unshare(ctypes.c_int(flags)) != 0:
         raise _failed()
+
+
+def getdents64(dir_fd: int) -> list[tuple[bytes, int]]:
+    """getdents64(2), to the folder's end: names with their DT_ types, which scandir does not tell.
+
+    DT_UNKNOWN (0) is what a filesystem without d_type answers.
+    """
+    found: list[tuple[bytes, int]] = []
+    buffer = ctypes.create_string_buffer(32768)
+    while True:
+        size = int(_libc.getdents64(ctypes.c_int(dir_fd), buffer, ctypes.c_size_t(len(buffer))))
+        if size < 0:
+            raise _failed()
+        if size == 0:
+            return found
+        data, offset = buffer.raw[:size], 0
+        while offset < size:  # d_ino 8, d_off 8, d_reclen 2, d_type 1, d_name
+            length = int.from_bytes(data[offset + 16 : offset + 18], "little")
+            name = data[offset + 19 : offset + length].split(b"\0", 1)[0]
+            found.append((name, data[offset + 18]))
+            offset += length

@@ -1,0 +1,521 @@
+"""overlay2: layers as folders that the kernel's overlayfs stacks, laid out as Docker's driver does.
+
+    <home>/                                    0710
+        <id>/                                  a layer or an active snapshot; see home.py
+            diff/                              what this layer adds; the upper folder of a snapshot
+            link                               its short name, 26 letters and digits
+            lower                              short links of the layers below, newest first:
+                                               `l/AAA…:l/BBB…`; missing where there are none
+            work/                              overlayfs's own scratch
+            merged/                            the mount point; empty when unmounted
+            committed                          an empty file: this is a layer. Else: a snapshot
+            holders                            who needs it mounted; see holders.py
+        l/<short name> -> ../<id>/diff
+
+`lower` binds an active snapshot: that is what is mounted. In a layer it tells on which chain the
+layer was first made, for people; the chain that counts is the one that the caller gives, so one
+layer serves in many chains. Deletions are the kernel's own marks: a character device 0:0, and
+`trusted.overlay.opaque=y` on a folder that hides what is below it.
+
+Write order. A folder is filled under its staged name, its short link is made, and it is renamed
+into place; a killed maker leaves a staged folder, and perhaps a link that leads nowhere. `commit`
+renames the folder, points the link to it, then marks it: stopped in between, the new id is a
+snapshot and can be removed. Removal renames aside, unlinks the short link, then deletes. A short
+link that is missing, or leads nowhere, is made again from the `link` files when a mount needs it.
+
+Locks: flock(2) on <id>/ by who mounts, unmounts, commits or removes it; on <home> for each change
+of names (home.py), taken after that of <id>/.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+from lamina.drivers.contract import (
+    DEFAULT_HOLDER,
+    Capabilities,
+    LayerWriter,
+    Probe,
+    StorageDriver,
+    Usage,
+)
+from lamina.drivers.deletion import delete_tree
+from lamina.drivers.holders import checked_holder, read_holders, write_holders
+from lamina.drivers.home import Home, Staging
+from lamina.drivers.overlay_mount import MAX_LOWERS, Overlay
+from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound, Unsupported
+from lamina.linux import mounts as kernel
+from lamina.linux import syscalls
+
+if TYPE_CHECKING:
+    from lamina.tar.diff import Change
+    from lamina.tar.extract import Extracted
+    from lamina.tar.reader import TarReader
+
+_LINK_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_LINK_LENGTH = 26
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Overlay2Driver(StorageDriver):
+    """See the module."""
+
+    name: ClassVar[str] = "overlay2"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        layers_depend_on_parent=False,
+        copies_on_prepare=False,
+        quota=False,
+        renames_lower_directories=False,
+        hard_links_survive_copy_up=False,
+        metadata_touch_is_change=True,
+        max_chain=MAX_LOWERS,
+    )
+
+    @classmethod
+    def probe(cls, home: Path) -> Probe:
+        from lamina.drivers.overlay_probe import probe_overlay
+
+        return probe_overlay(home)
+
+    def __init__(self, home: Path, options: Mapping[str, str]) -> None:
+        for key in options:
+            raise InvalidInput(
+                f"unknown storage option {key!r} of driver overlay2", remedy="it has none"
+            )
+        self._path = os.path.abspath(home)
+        self._home = Home(self._path, reserved=("l",))
+        with suppress(FileExistsError):
+            os.mkdir(f"{self._path}/l", 0o710)
+
+    # Layers
+
+    def begin_layer(self, cache_id: str, parents: Sequence[str]) -> LayerWriter:
+        self._check_depth(parents)
+        with self._staged(cache_id, parents) as staging:
+            return _Overlay2LayerWriter(self, staging, parents)
+
+    def commit(self, snapshot_id: str, cache_id: str) -> None:
+        path = self._home.existing(snapshot_id)
+        target = self._home.folder(cache_id)
+        with self._locked(path):
+            self._check_active(snapshot_id)
+            if kernel.mounted(f"{path}/merged"):
+                raise Conflict(
+                    f"cannot commit snapshot {snapshot_id}: it is mounted", remedy="unmount it"
+                )
+            with self._home.locked():
+                if self._home.exists(cache_id):
+                    raise Conflict(f"layer or snapshot {cache_id} already exists")
+                os.rename(path, target)
+                self._point_link(cache_id)
+                _write(f"{target}/committed", "")
+            write_holders(f"{target}/holders", [])
+        delete_tree(f"{target}/work/work")
+
+    def layer_root(self, cache_id: str) -> Path:
+        return Path(self._home.existing(cache_id), "diff")
+
+    # Active snapshots
+
+    def prepare(
+        self, snapshot_id: str, parents: Sequence[str], *, size_limit_bytes: int | None = None
+    ) -> None:
+        if size_limit_bytes is not None:
+            raise Unsupported(
+                "the overlay2 driver cannot limit the size of a container here",
+                remedy="leave out --storage-opt size",
+            )
+        self._check_depth(parents)
+        with self._staged(snapshot_id, parents) as staging:
+            self._publish(staging, parents)
+
+    def mounts(self, snapshot_id: str, *, read_only: bool = False) -> Sequence[kernel.Mount]:
+        target = f"{self._home.existing(snapshot_id)}/merged"
+        overlay = self._overlay(snapshot_id, read_only=read_only)
+        if overlay is not None:
+            return [overlay.as_mount(target)]
+        mode = "ro" if read_only else "rw"
+        return [kernel.Mount("bind", f"{self._path}/{snapshot_id}/diff", target, ("bind", mode))]
+
+    def mount(self, snapshot_id: str, *, holder: str = DEFAULT_HOLDER) -> Path:
+        checked_holder(holder)
+        path = self._home.existing(snapshot_id)
+        target = f"{path}/merged"
+        with self._locked(path):
+            self._check_active(snapshot_id)
+            if kernel.mounted(target):
+                holders = read_holders(f"{path}/holders")
+            else:
+                holders = []
+                self._attach(snapshot_id, target)
+            if holder not in holders:
+                write_holders(f"{path}/holders", [*holders, holder])
+        return Path(target)
+
+    def unmount(self, snapshot_id: str, *, holder: str = DEFAULT_HOLDER) -> None:
+        path = self._home.folder(snapshot_id)
+        try:
+            with self._locked(path):
+                mounted = kernel.mounted(f"{path}/merged")
+                holders = read_holders(f"{path}/holders") if mounted else []
+                remaining = [name for name in holders if name != holder]
+                if mounted and not remaining:
+                    # Lazily: another mount namespace, or a program that still stands in it, must
+                    # not keep it here.
+                    kernel.unmount(f"{path}/merged", lazy=True)
+                if remaining != holders or not mounted:
+                    write_holders(f"{path}/holders", remaining)
+        except NotFound:
+            return
+
+    @contextmanager
+    def view(self, parents: Sequence[str]) -> Iterator[Path]:
+        fd = self._open_view(parents)
+        try:
+            yield Path(f"/proc/{os.getpid()}/fd/{fd}")
+        finally:
+            os.close(fd)
+
+    def changes(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[Change]:
+        raise NotImplementedError
+
+    def diff(self, snapshot_id: str, parents: Sequence[str], out: BinaryIO) -> None:
+        raise NotImplementedError
+
+    def usage(self, snapshot_id: str, parents: Sequence[str]) -> Usage:
+        from lamina.drivers.usage import tree_usage
+
+        return tree_usage(f"{self._home.existing(snapshot_id)}/diff")
+
+    # Both
+
+    def exists(self, id: str) -> bool:
+        return self._home.exists(id)
+
+    def list(self) -> Sequence[str]:
+        return self._home.ids()
+
+    def leftovers(self) -> Sequence[str]:
+        return self._home.leftovers()
+
+    def set_aside(self, id: str) -> None:
+        path = self._home.folder(id)
+        with suppress(NotFound), self._locked(path):
+            self._home.set_aside(id, lambda path: self._refuse_removal(id, path))
+            return
+        self._home.set_aside(id, lambda path: self._refuse_removal(id, path))
+
+    def sweep(self) -> None:
+        for path in self._home.set_aside_paths():
+            self._delete(path)
+
+    def remove(self, id: str) -> None:
+        self.set_aside(id)
+        for path in self._home.set_aside_paths(id):
+            self._delete(path)
+
+    def metadata(self, id: str, parents: Sequence[str]) -> dict[str, str]:
+        path = self._home.existing(id)
+        found = {
+            "MergedDir": f"{path}/merged",
+            "UpperDir": f"{path}/diff",
+            "WorkDir": f"{path}/work",
+        }
+        if parents:
+            lowers = (f"{self._path}/{parent}/diff" for parent in reversed(parents))
+            found = {"LowerDir": ":".join(lowers), **found}
+        return found
+
+    def status(self) -> Sequence[tuple[str, str]]:
+        from lamina.drivers.overlay_probe import backing_filesystem, supports_d_type
+
+        return [
+            ("Backing Filesystem", backing_filesystem(self._path)),
+            ("Supports d_type", str(supports_d_type(self._path)).lower()),
+            ("Using metacopy", "false"),
+            ("Native Overlay Diff", "true"),
+            ("userxattr", "false"),
+        ]
+
+    # Making
+
+    @contextmanager
+    def _staged(self, id: str, parents: Sequence[str]) -> Iterator[Staging]:
+        """A staged folder with all but the layer's content; discarded if the block fails."""
+        staging = self._home.stage(id)
+        try:
+            if staging.leftover is not None:
+                self._delete(staging.leftover)
+            links = [self._link(parent) for parent in parents]
+            path = staging.path
+            os.mkdir(f"{path}/diff", 0o755)
+            _copy_root(f"{self._path}/{parents[-1]}/diff" if parents else None, f"{path}/diff")
+            os.mkdir(f"{path}/work", 0o700)
+            os.mkdir(f"{path}/merged", 0o700)
+            if links:
+                _write(f"{path}/lower", ":".join(f"l/{link}" for link in reversed(links)))
+            _write(f"{path}/link", link := _new_link())
+            os.symlink(f"../{id}/diff", f"{self._path}/l/{link}")
+            yield staging
+        except BaseException:
+            self._discard(staging)
+            raise
+
+    def _publish(self, staging: Staging, parents: Sequence[str]) -> None:
+        with self._home.locked():
+            for parent in parents:  # again: one may have been removed since
+                if not self._home.exists(parent):
+                    raise NotFound(f"no such layer: {parent}")
+            staging.publish()
+
+    def _discard(self, staging: Staging) -> None:
+        aside = staging.discard()
+        if aside is not None:
+            self._delete(aside)
+
+    def _delete(self, path: str) -> None:
+        """Delete a folder that is set aside, its short link first."""
+        id = os.path.basename(path).rpartition(".")[0]
+        with suppress(FileNotFoundError, Corrupt):
+            link = _read_link(f"{path}/link")
+            if self._current_link(id) != link:
+                os.unlink(f"{self._path}/l/{link}")
+        delete_tree(path)
+
+    def _refuse_removal(self, id: str, path: str) -> None:
+        if kernel.mounted(f"{path}/merged"):
+            raise Conflict(
+                f"cannot remove snapshot {id}: it is mounted",
+                remedy="stop what uses it, unmount it",
+            )
+        if not os.path.exists(f"{path}/committed"):
+            return
+        try:
+            link = f"l/{_read_link(f'{path}/link')}"
+        except (FileNotFoundError, Corrupt):
+            return
+        for other in self._home.ids():
+            folder = f"{self._path}/{other}"
+            if not os.path.exists(f"{folder}/committed") and link in _read_lower(folder):
+                raise Conflict(f"cannot remove layer {id}: snapshot {other} stands on it")
+
+    # Mounting
+
+    def _attach(self, snapshot_id: str, target: str) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(target, 0o700)
+        with suppress(FileExistsError):
+            os.mkdir(f"{self._path}/{snapshot_id}/work", 0o700)
+        overlay = self._overlay(snapshot_id, read_only=False)
+        if overlay is not None:
+            overlay.attach(target)
+        else:
+            syscalls.mount(f"{self._path}/{snapshot_id}/diff", target, None, syscalls.MS_BIND)
+
+    def _overlay(self, snapshot_id: str, *, read_only: bool) -> Overlay | None:
+        """What to stack for a snapshot; None if there is nothing to stack it on."""
+        links = _read_lower(f"{self._path}/{snapshot_id}")
+        if not links:
+            return None
+        lowers = tuple(self._healed(link) for link in links)
+        if read_only:
+            return Overlay(self._path, (f"{snapshot_id}/diff", *lowers))
+        return Overlay(self._path, lowers, f"{snapshot_id}/diff", f"{snapshot_id}/work")
+
+    def _open_view(self, parents: Sequence[str]) -> int:
+        self._check_depth(parents)
+        if not parents:
+            return _open_empty()
+        for parent in parents:
+            self._check_committed(parent)
+        lowers = [f"{parent}/diff" for parent in reversed(parents)]
+        if len(lowers) == 1:
+            # Overlayfs stacks two at least; a layer's own mount point is an empty folder.
+            with suppress(FileExistsError):
+                os.mkdir(f"{self._path}/{parents[0]}/merged", 0o700)
+            lowers.append(f"{parents[0]}/merged")
+        scratch: list[Staging] = []
+
+        def scratch_folder() -> str:
+            scratch.append(self._home.stage(f"view.{os.urandom(8).hex()}"))
+            return scratch[0].path
+
+        try:
+            return Overlay(self._path, tuple(lowers)).open(scratch_folder)
+        finally:
+            for staging in scratch:
+                self._discard(staging)
+
+    # Short links
+
+    def _link(self, parent: str) -> str:
+        """The short name of a layer, made again if it was lost."""
+        self._check_committed(parent)
+        path = f"{self._path}/{parent}/link"
+        try:
+            return _read_link(path)
+        except (FileNotFoundError, Corrupt):
+            with self._home.locked():
+                _write(path, _new_link())
+                self._point_link(parent)
+                return _read_link(path)
+
+    def _point_link(self, id: str) -> None:
+        """Let the short link of this id lead to it, whatever was there."""
+        link = f"{self._path}/l/{_read_link(f'{self._path}/{id}/link')}"
+        temporary = f"{link}.{os.urandom(4).hex()}"
+        os.symlink(f"../{id}/diff", temporary)
+        os.rename(temporary, link)
+
+    def _current_link(self, id: str) -> str | None:
+        """The short name of what the id is now: another one, if it was made anew."""
+        try:
+            return _read_link(f"{self._path}/{id}/link")
+        except (FileNotFoundError, Corrupt):
+            return None
+
+    def _healed(self, lower: str) -> str:
+        """A short link as `lower` has it, leading to its layer again if it was lost."""
+        if os.path.isdir(f"{self._path}/{lower}"):
+            return lower
+        name = lower.removeprefix("l/")
+        for id in self._home.ids():
+            with suppress(FileNotFoundError, Corrupt):
+                if _read_link(f"{self._path}/{id}/link") == name:
+                    self._point_link(id)
+                    return lower
+        raise Corrupt(
+            f"a layer below this snapshot is missing from {self._path}: {lower}",
+            remedy="remove the container and load or pull its image again",
+        )
+
+    # Checks
+
+    @contextmanager
+    def _locked(self, path: str) -> Iterator[None]:
+        """Alone with one id's folder; NotFound if it goes, or is replaced, while we wait."""
+        id = os.path.basename(path)
+        try:
+            fd = os.open(path, _FOLDER)
+        except FileNotFoundError:
+            raise NotFound(f"no such snapshot: {id}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                same = os.path.samestat(os.fstat(fd), os.lstat(path))
+            except FileNotFoundError:
+                same = False
+            if not same:
+                raise NotFound(f"no such snapshot: {id}")
+            yield
+        finally:
+            os.close(fd)
+
+    def _check_depth(self, parents: Sequence[str]) -> None:
+        if len(parents) > MAX_LOWERS:
+            raise Unsupported(
+                f"max depth exceeded: {len(parents)} layers; overlay2 stacks {MAX_LOWERS}",
+                remedy="use fewer steps in the Dockerfile, or squash the image",
+            )
+
+    def _check_active(self, id: str) -> None:
+        if os.path.exists(f"{self._path}/{id}/committed"):
+            raise Conflict(f"{id} is a layer, not an active snapshot: it never changes")
+
+    def _check_committed(self, id: str) -> None:
+        if not os.path.exists(f"{self._home.folder(id)}/committed"):
+            if not self._home.exists(id):
+                raise NotFound(f"no such layer: {id}")
+            raise InvalidInput(
+                f"{id} is an active snapshot, not a layer: nothing can stand on it",
+                remedy="commit it first",
+            )
+
+
+class _Overlay2LayerWriter(LayerWriter):
+    def __init__(self, driver: Overlay2Driver, staging: Staging, parents: Sequence[str]) -> None:
+        self._driver = driver
+        self._staging = staging
+        self._parents = parents
+
+    def apply(self, reader: TarReader) -> Extracted:
+        from lamina.tar.extract import Whiteouts, extract
+
+        root = os.open(f"{self._staging.path}/diff", _FOLDER)
+        try:
+            return extract(reader, root, style=Whiteouts.OVERLAY)
+        finally:
+            os.close(root)
+
+    def commit(self) -> None:
+        _write(f"{self._staging.path}/committed", "")
+        self._driver._publish(self._staging, self._parents)
+
+    def abort(self) -> None:
+        self._driver._discard(self._staging)
+
+
+def _new_link() -> str:
+    number = int.from_bytes(os.urandom(17), "big")
+    return "".join(_LINK_LETTERS[number >> 5 * place & 31] for place in range(_LINK_LENGTH))
+
+
+def _read_link(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        link = file.read(64)
+    # An empty one (a power cut truncates files) would name the folder of links itself.
+    if len(link) != _LINK_LENGTH or not set(_LINK_LETTERS).issuperset(link):
+        raise Corrupt(f"damaged short name of a layer in {path}")
+    return link
+
+
+def _read_lower(folder: str) -> list[str]:
+    try:
+        with open(f"{folder}/lower", encoding="ascii") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return []
+    lowers = text.split(":")
+    for lower in lowers:
+        if len(lower) != _LINK_LENGTH + 2 or not lower.startswith("l/") or "/" in lower[2:]:
+            raise Corrupt(f"damaged list of layers in {folder}/lower")
+    return lowers
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode("ascii"))
+    finally:
+        os.close(fd)
+
+
+def _copy_root(source: str | None, target: str) -> None:
+    """Give a layer's root what the root below it has: overlayfs shows the topmost one's."""
+    os.chmod(target, 0o755)
+    if source is None:
+        return
+    status = os.stat(source)
+    if status.st_uid or status.st_gid:
+        os.chown(target, status.st_uid, status.st_gid)
+    os.chmod(target, status.st_mode & 0o7777)
+    for name in os.listxattr(source):
+        if not name.startswith("trusted.overlay."):
+            os.setxattr(target, name, os.getxattr(source, name))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _open_empty() -> int:
+    """A descriptor of an empty read-only folder, mounted nowhere."""
+    fs_fd = syscalls.fsopen("tmpfs")
+    try:
+        syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_SET_STRING, "mode", "0755")
+        syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_CMD_CREATE, None, None)
+        return syscalls.fsmount(fs_fd, syscalls.MOUNT_ATTR_RDONLY)
+    finally:
+        os.close(fs_fd)
