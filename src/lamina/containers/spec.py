@@ -25,7 +25,7 @@ class ProcessUser:
     uid: int = 0
     gid: int = 0
     additional_gids: tuple[int, ...] = ()
-    home: str = "/root"
+    home: str = "/"
 
 
 @dataclass(frozen=True)

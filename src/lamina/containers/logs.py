@@ -1,0 +1,151 @@
+"""The log of a container: what conmon wrote, read back as lines with their stream and time.
+
+The file is `containers/<id>/<id>-json.log`, the place where Docker keeps it; its content is the
+format of the monitor (CRI's): `2026-11-23T22:45:00.123456789+00:00 stdout F the line`. `P` in
+place of `F` marks a piece of a line that another piece follows. The monitor writes it, so output
+is logged with no process of ours alive; Docker's JSON lines would need one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_BLOCK_BYTES = 64 << 10
+_RECHECK_S = 0.5
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One piece of logged output: which stream, when, and the bytes with their line end if any."""
+
+    stream: str
+    time_ns: int
+    text: bytes
+
+
+def read_log(
+    path: Path,
+    *,
+    follow: Callable[[], bool] | None = None,
+    tail: int | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+) -> Iterator[LogLine]:
+    """The log's lines, oldest first; `tail` counts from the end of what is there now.
+
+    With `follow`, goes on as more is written, until `follow()` is false and nothing is left.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 (closed below, also when the caller stops early)
+    except FileNotFoundError:
+        return
+    with file:
+        if tail is not None:
+            file.seek(_start_of_tail(file, tail))
+        lines = _lines(file) if follow is None else _followed(file, path, follow)
+        for raw in lines:
+            line = parse_line(raw)
+            if line is None or (since_ns is not None and line.time_ns < since_ns):
+                continue
+            if until_ns is not None and line.time_ns > until_ns:
+                break
+            yield line
+
+
+def parse_line(raw: bytes) -> LogLine | None:
+    """One line of the file (without its line end); None where it is torn or foreign."""
+    parts = raw.split(b" ", 3)
+    if len(parts) != 4 or parts[2] not in (b"F", b"P"):
+        return None
+    try:
+        moment = parse_time(parts[0].decode("ascii"))
+    except ValueError:
+        return None
+    end = b"\n" if parts[2] == b"F" else b""
+    return LogLine(parts[1].decode("ascii", "replace"), moment, parts[3] + end)
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since the epoch of an RFC 3339 time with up to nine decimals."""
+    import calendar
+
+    day, _, rest = text.partition("T")
+    year, month, date = (int(part) for part in day.split("-"))
+    offset_s = 0
+    for sign, factor in (("+", -1), ("-", 1)):
+        clock, found, zone = rest.partition(sign)
+        if found:
+            hours, _, minutes = zone.partition(":")
+            offset_s = factor * (int(hours) * 3600 + int(minutes or 0) * 60)
+            rest = clock
+            break
+    clock, _, fraction = rest.removesuffix("Z").partition(".")
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    seconds = calendar.timegm((year, month, date, hour, minute, second)) + offset_s
+    return seconds * 1_000_000_000 + int((fraction + "000000000")[:9])
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    for line in file:
+        if line.endswith(b"\n"):
+            yield line[:-1]
+
+
+def _followed(file: BinaryIO, path: Path, running: Callable[[], bool]) -> Iterator[bytes]:
+    from lamina.containers.watch import Watch
+
+    watch = Watch(path)
+    rest = b""
+    try:
+        while True:
+            # Asked before reading: what was written before the end is then read after it.
+            alive = running()
+            while piece := file.read(_BLOCK_BYTES):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
+            if not alive:
+                return
+            # An end changes nothing in the file: look again now and then.
+            watch.wait(_RECHECK_S)
+    finally:
+        watch.close()
+
+
+def _start_of_tail(file: BinaryIO, count: int) -> int:
+    """Where the last `count` whole lines of output begin (pieces of one line count once)."""
+    position = file.seek(0, os.SEEK_END)
+    if count <= 0:
+        return position
+    buffer = b""
+    while position > 0:
+        step = min(_BLOCK_BYTES, position)
+        position -= step
+        file.seek(position)
+        buffer = file.read(step) + buffer
+        starts = _line_starts(buffer, position)
+        # The first line in the buffer may be the end of a piece: not counted unless it is known.
+        if len(starts) > count:
+            return position + starts[-count]
+    starts = _line_starts(buffer, 0)
+    return starts[-count] if len(starts) >= count else 0
+
+
+def _line_starts(buffer: bytes, position: int) -> list[int]:
+    starts = []
+    start = 0 if position == 0 else buffer.find(b"\n") + 1
+    continued = False
+    while start < len(buffer):
+        end = buffer.find(b"\n", start)
+        line = buffer[start : end if end >= 0 else len(buffer)]
+        fields = line.split(b" ", 3)
+        if not continued:
+            starts.append(start)
+        continued = len(fields) > 2 and fields[2] == b"P"
+        if end < 0:
+            break
+        start = end + 1
+    return starts
