@@ -27,10 +27,18 @@ def expand_words(word: str, values: Mapping[str, str], escape: str = "\\") -> li
     return scanner.words()
 
 
+def expand_text(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
+    """A here-document's text with its variables replaced; quotes and escapes stay."""
+    return "".join(_Words(text, values, escape, raw=True).all())
+
+
 class _Words:
     """A scanner over one word. Each part of the result knows whether its spaces divide words."""
 
-    def __init__(self, text: str, values: Mapping[str, str], escape: str) -> None:
+    def __init__(
+        self, text: str, values: Mapping[str, str], escape: str, *, raw: bool = False
+    ) -> None:
+        self._raw = raw
         self._text = text
         self._values = values
         self._escape = escape
@@ -39,7 +47,7 @@ class _Words:
         self._parts: list[tuple[str, bool]] = []
 
     def all(self) -> list[str]:
-        self._parts = self._until("", raw_escapes=False)
+        self._parts = self._until("", raw_escapes=self._raw)
         return [text for text, _ in self._parts]
 
     def words(self) -> list[str]:
@@ -79,9 +87,9 @@ class _Words:
                 self._at += 1
                 self._depth -= 1
                 return parts
-            if char == "'":
+            if char == "'" and not self._raw:
                 parts.append((self._single_quoted(), False))
-            elif char == '"':
+            elif char == '"' and not self._raw:
                 parts.append((self._double_quoted(), False))
             elif char == "$":
                 parts.append((self._dollar(), True))
@@ -161,7 +169,7 @@ class _Words:
             return self._trimmed(value or "", modifier)
         if modifier not in ("-", "+", "?"):
             raise WordError(f"unsupported modifier ({shown}) in substitution")
-        word = self._inner("}", raw_escapes=False)
+        word = self._inner("}", raw_escapes=self._raw)
         if modifier == "+":
             return word if value is not None else ""
         if value is not None:
@@ -194,7 +202,7 @@ class _Words:
         if everywhere:
             self._at += 1
         pattern = _glob_regex(self._inner("/", raw_escapes=True), self._escape)
-        replacement = self._inner("}", raw_escapes=False)
+        replacement = self._inner("}", raw_escapes=self._raw)
         with_: Callable[[re.Match[str]], str] = lambda _: replacement  # noqa: E731
         return pattern.sub(with_, value, count=0 if everywhere else 1)
 
