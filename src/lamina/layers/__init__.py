@@ -1,1 +1,1 @@
-"""Layers: the layer store and the journals of exact tars."""
+"""Layers: applying tars, committing snapshots, sharing content, exact tars, and who needs what."""

@@ -24,6 +24,7 @@ kind and driver. What has no remover in this process (another driver's) waits fo
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 Remover = Callable[[str], None]
 """Removes the staged thing of this name; absent is fine; what a row names is left."""
-Collector = Callable[[str], object]
-"""Drops the layer of this chain id and its parents as far as nothing refers to them."""
+Collector = Callable[[str, str], object]
+"""Ends an operation's lease on a layer (chain id, operation); what only it held is collected."""
 
 
 class Operation:
@@ -56,11 +57,12 @@ class Operation:
         self.wrote_layers = False
         """Set by who wrote what a flush should cover when the operation succeeds."""
         self._lock: Lock | None = None
+        self._guard = threading.Lock()
 
     @property
     def folder(self) -> Path:
         """A private folder for files in the making; gone when the operation ends."""
-        self._begin()
+        self.begin()
         return self.root.tmp / self.id
 
     def stage(self, kind: str, driver: str, name: str) -> None:
@@ -81,7 +83,7 @@ class Operation:
 
     def lease(self, driver: str, chain_id: ChainID) -> None:
         """Keep an existing layer from being collected until the operation ends."""
-        self._begin()
+        self.begin()
         with self.root.database.transaction() as tx:
             tx.execute("INSERT OR IGNORE INTO leases VALUES (?, ?, ?)", (self.id, driver, chain_id))
 
@@ -118,17 +120,18 @@ class Operation:
             self._lock.release()
 
     def _stage(self, kind: str, driver: str, name: str, scratch: int) -> None:
-        self._begin()
+        self.begin()
         with self.root.database.transaction() as tx:
             tx.execute(
                 "INSERT OR REPLACE INTO staged VALUES (?, ?, ?, ?, ?)",
                 (self.id, kind, driver, name, scratch),
             )
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Make the folder and the row now; several threads call it before their transactions."""
         if self._lock is not None:
             return
-        with self.root.beginning:
+        with self._guard:
             if self._lock is not None:
                 return
             lock = None
@@ -201,12 +204,8 @@ class Recovery:
         complete = complete and all(row["driver"] in self._collectors for row in leases)
         if not complete:
             return
-        with database.transaction() as tx:
-            tx.execute("DELETE FROM leases WHERE operation=?", (operation,))
-        # A death here leaves layers that nothing refers to; `collect_unreferenced` finds them at
-        # the next full look. Deepest first would be needless: collecting goes from the top down.
         for row in leases:
-            self._collectors[row["driver"]](row["chain_id"])
+            self._collectors[row["driver"]](row["chain_id"], operation)
         with database.transaction() as tx:
             tx.execute("DELETE FROM operations WHERE id=?", (operation,))
         remove_tree(self._root.tmp / operation)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -58,8 +57,6 @@ class DataRoot:
         self.layers = path / "layers"
         self.containers = path / "containers"
         self.volumes = path / "volumes"
-        self.beginning = threading.Lock()
-        """Held while an operation of this process makes its folder and row."""
         self._boot_id = boot_id
         self.recovery = Recovery(self)
         self.recovery.on_staged("path", "", self._remove_path)

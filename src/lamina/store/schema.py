@@ -43,6 +43,7 @@ CREATE TABLE contents (
     size_bytes INTEGER NOT NULL,
     inodes INTEGER NOT NULL,
     implied TEXT NOT NULL,
+    hides_all_below INTEGER NOT NULL DEFAULT 0,
     boot_id TEXT,
     PRIMARY KEY (driver, cache_id)
 ) WITHOUT ROWID;
@@ -57,6 +58,7 @@ CREATE TABLE layers (
     cache_id TEXT NOT NULL,
     depth INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
+    hides_all_below INTEGER NOT NULL DEFAULT 0,
     kind TEXT NOT NULL DEFAULT 'image' CHECK (kind IN ('image', 'init')),
     created_ns INTEGER NOT NULL,
     PRIMARY KEY (driver, chain_id),

@@ -1,0 +1,319 @@
+"""A layer's tar without the file contents that the driver holds: enough to write it again.
+
+```
+<cache id>.journal
+    magic            8 bytes, `LAMJRNL1`
+    index offset     8 bytes, big-endian; 0: nothing was replaced
+    records          one zstd frame
+    replaced files   one zstd frame each: what a later member of the same tar took the place of
+    index            one zstd frame: a line of JSON for each replaced file
+```
+
+A record is a byte that tells its kind, then big-endian lengths, then bytes:
+
+```
+R  u32 length, bytes                          these bytes come next in the tar
+F  u16 length, path, u64 size, u32 crc-32     the content of this file of the layer comes next
+```
+
+A file that a later member replaced can't be read back from the driver, so the journal holds it: its
+index line `[path, before, size, offset]` says that references to `path` among the first `before`
+references mean the frame at `offset` (of several, the one with the smallest `before`).
+
+Writing the tar checks every file's size and crc-32, so a damaged file is named, and the digest of
+the whole, so nothing else can be wrong unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from isal.isal_zlib import crc32
+
+from lamina.digests import DiffID
+from lamina.errors import Corrupt
+from lamina.linux import syscalls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MAGIC = b"LAMJRNL1"
+_HEADER = struct.Struct(">8sQ")
+_RAW = struct.Struct(">cI")
+_FILE = struct.Struct(">cH")
+_FILE_FACTS = struct.Struct(">QI")
+_LEVEL = 3
+_CHUNK_BYTES = 1 << 20
+_RAW_LIMIT = 1 << 30
+_INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+
+
+class Sink(Protocol):
+    """What a tar is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class JournalWriter:
+    """Told what makes up a tar (it is the reader's `Recorder`), writes the journal as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        import zstandard
+
+        self._path = path
+        self._file = _create(path)
+        self._file.write(_HEADER.pack(_MAGIC, 0))
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._records = self._compressor.stream_writer(self._file, closefd=False)
+        self._raw: list[bytes] = []
+        self._raw_bytes = 0
+        self._references = 0
+        self._replaced: BinaryIO | None = None
+        self._index: list[tuple[str, int, int, int]] = []
+
+    def raw(self, data: bytes) -> None:
+        """These bytes come next in the tar."""
+        self._raw.append(bytes(data))
+        self._raw_bytes += len(data)
+        if self._raw_bytes >= _CHUNK_BYTES:
+            self._write_raw()
+
+    def payload(self, path: bytes, size: int, crc32: int) -> None:
+        """The content of this file comes next; it can be read back."""
+        self._write_raw()
+        self._records.write(
+            _FILE.pack(b"F", len(path)) + path + _FILE_FACTS.pack(size, crc32 & 0xFFFFFFFF)
+        )
+        self._references += 1
+
+    def replaced(self, path: bytes, fd: int) -> None:
+        """The file at `path` is about to go; keep what `fd` reads."""
+        if self._replaced is None:
+            self._replaced = _create(self._path.with_suffix(".replaced"))
+        offset = self._replaced.tell()
+        size = 0
+        with self._compressor.stream_writer(self._replaced, closefd=False) as frame:
+            while data := os.pread(fd, _CHUNK_BYTES, size):
+                frame.write(data)
+                size += len(data)
+        self._index.append((os.fsdecode(path), self._references, size, offset))
+
+    def finish(self) -> None:
+        """Complete the file."""
+        import zstandard
+
+        self._write_raw()
+        self._records.flush(zstandard.FLUSH_FRAME)
+        if self._replaced is not None:
+            start = self._file.tell()
+            self._replaced.seek(0)
+            while data := self._replaced.read(_CHUNK_BYTES):
+                self._file.write(data)
+            index_offset = self._file.tell()
+            lines = [
+                json.dumps([path, before, size, start + offset])
+                for path, before, size, offset in self._index
+            ]
+            self._file.write(self._compressor.compress("\n".join(lines).encode()))
+            self._file.seek(0)
+            self._file.write(_HEADER.pack(_MAGIC, index_offset))
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, finished or not."""
+        self._file.close()
+        if self._replaced is not None:
+            self._replaced.close()
+            self._path.with_suffix(".replaced").unlink(missing_ok=True)
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_raw(self) -> None:
+        if self._raw:
+            data = b"".join(self._raw)
+            self._records.write(_RAW.pack(b"R", len(data)) + data)
+            self._raw.clear()
+            self._raw_bytes = 0
+
+
+def write_tar(journal: Path, layer_root: Path, diff_id: DiffID, out: Sink) -> None:
+    """Write the exact tar; Corrupt, naming the path, where the layer is not what it was."""
+    hasher = hashlib.sha256()
+    what = f"layer {diff_id}"
+    root = os.open(layer_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for data in _tar(journal, root, what):
+            hasher.update(data)
+            out.write(data)
+    finally:
+        os.close(root)
+    if "sha256:" + hasher.hexdigest() != diff_id:
+        raise _corrupt(f"{what}: its journal does not give its tar")
+
+
+def tar_size_bytes(journal: Path, diff_id: DiffID) -> int:
+    """How long the tar is, from the journal alone."""
+    what = f"layer {diff_id}"
+    try:
+        with journal.open("rb") as file:
+            records = _records(file, what)
+            return sum(len(each) if isinstance(each, bytes) else each[1] for each in records)
+    except FileNotFoundError:
+        raise _corrupt(f"{what}: its journal is missing") from None
+
+
+def _tar(journal: Path, root: int, what: str) -> Iterator[bytes]:
+    try:
+        file = journal.open("rb")
+    except FileNotFoundError:
+        raise _corrupt(f"{what}: its journal is missing") from None
+    with file:
+        replaced = _Replaced(file, what)
+        references = 0
+        for record in _records(file, what):
+            if isinstance(record, bytes):
+                yield record
+                continue
+            path, size, checksum = record
+            pieces = replaced.content(path, references)
+            if pieces is None:
+                pieces = _file_content(root, path, size, what)
+            found = length = 0
+            for data in pieces:
+                found = crc32(data, found)
+                length += len(data)
+                yield data
+            if (length, found) != (size, checksum):
+                raise _corrupt(f"{what}: the content of {_shown(path)} has changed")
+            references += 1
+
+
+def _records(file: BinaryIO, what: str) -> Iterator[bytes | tuple[bytes, int, int]]:
+    import zstandard
+
+    file.seek(_HEADER.size)
+    stream = zstandard.ZstdDecompressor().stream_reader(
+        file, read_size=1 << 17, read_across_frames=False, closefd=False
+    )
+
+    def take(size: int) -> bytes:
+        pieces = []
+        while size:
+            data = stream.read(size)
+            if not data:
+                raise _corrupt(f"{what}: its journal is cut off")
+            pieces.append(data)
+            size -= len(data)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    try:
+        while kind := stream.read(1):
+            if kind == b"R":
+                (length,) = struct.unpack(">I", take(4))
+                if length > _RAW_LIMIT:
+                    raise _corrupt(f"{what}: its journal is damaged")
+                yield take(length)
+            elif kind == b"F":
+                (length,) = struct.unpack(">H", take(2))
+                path = take(length)
+                size, checksum = _FILE_FACTS.unpack(take(_FILE_FACTS.size))
+                yield path, size, checksum
+            else:
+                raise _corrupt(f"{what}: its journal is damaged")
+    except zstandard.ZstdError as error:
+        raise _corrupt(f"{what}: its journal is damaged ({error})") from None
+
+
+class _Replaced:
+    """The contents that the journal holds itself."""
+
+    def __init__(self, file: BinaryIO, what: str) -> None:
+        self._file = file
+        self._what = what
+        self._by_path: dict[bytes, list[tuple[int, int, int]]] = {}
+        header = file.read(_HEADER.size)
+        if len(header) != _HEADER.size or header[:8] != _MAGIC:
+            raise _corrupt(f"{what}: its journal is damaged")
+        (_, index_offset) = _HEADER.unpack(header)
+        if index_offset:
+            self._read_index(index_offset)
+
+    def content(self, path: bytes, reference: int) -> Iterator[bytes] | None:
+        """What this reference to the path means; None: the driver's file."""
+        for before, size, offset in self._by_path.get(path, ()):
+            if reference < before:
+                return self._frame(size, offset)
+        return None
+
+    def _read_index(self, offset: int) -> None:
+        import zstandard
+
+        try:
+            self._file.seek(offset)
+            text = zstandard.ZstdDecompressor().stream_reader(self._file, closefd=False).read()
+            for line in text.decode().splitlines():
+                path, before, size, start = json.loads(line)
+                self._by_path.setdefault(os.fsencode(path), []).append((before, size, start))
+        except (zstandard.ZstdError, ValueError) as error:
+            raise _corrupt(f"{self._what}: its journal is damaged ({error})") from None
+
+    def _frame(self, size: int, offset: int) -> Iterator[bytes]:
+        import zstandard
+
+        # A descriptor of its own: the records are read from the other one meanwhile.
+        with open(self._file.name, "rb") as file:
+            file.seek(offset)
+            stream = zstandard.ZstdDecompressor().stream_reader(file, closefd=False)
+            try:
+                while size and (data := stream.read(min(size, _CHUNK_BYTES))):
+                    size -= len(data)
+                    yield data
+            except zstandard.ZstdError as error:
+                raise _corrupt(f"{self._what}: its journal is damaged ({error})") from None
+
+
+def _file_content(root: int, path: bytes, size: int, what: str) -> Iterator[bytes]:
+    """The bytes of a file of the layer, at most one more than it should have."""
+    if not size:
+        return
+    try:
+        # O_NONBLOCK: should a pipe have taken the file's place, opening it must not wait.
+        descriptor = syscalls.openat2(
+            root,
+            path,
+            os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+            resolve=_INSIDE,
+        )
+    except OSError as error:
+        raise _corrupt(f"{what}: cannot read {_shown(path)}: {error.strerror}") from None
+    try:
+        left = size + 1
+        while left and (data := os.read(descriptor, min(left, _CHUNK_BYTES))):
+            left -= len(data)
+            yield data
+    except OSError as error:
+        raise _corrupt(f"{what}: cannot read {_shown(path)}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: Path) -> BinaryIO:
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o600), "w+b")
+
+
+def _shown(path: bytes) -> str:
+    return repr("/" + path.decode("utf-8", "backslashreplace"))
+
+
+def _corrupt(message: str) -> Corrupt:
+    return Corrupt(message, remedy="pull or load its image again to repair it")

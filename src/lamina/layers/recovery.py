@@ -1,0 +1,48 @@
+"""Looking a driver's home over, once after each start of the machine.
+
+What dead owners left is known by rows and ended at every opening (lamina.store.operations). This is
+for the rest: a power cut may take back the database's last transactions while the folders they
+spoke of stay, or the other way round. A folder that no row names is rubbish, by construction; a
+row of a snapshot that has no folder, and that no container names, is too.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamina.errors import Conflict
+
+if TYPE_CHECKING:
+    from lamina.layers.store import LayerStore
+
+
+def look_over(layers: LayerStore) -> None:
+    """Remove what no row names, and note that this was done under this boot."""
+    root, driver, records = layers.root, layers.driver, layers.records
+    driver.sweep()
+    # Listed first, rows read second: what a living operation makes is staged before it exists.
+    found = {*driver.list(), *driver.leftovers()}
+    journals = {name for name in os.listdir(root.layers) if name.endswith(".journal")}
+    named = records.ids()
+    for id in sorted(found - named):
+        driver.unmount(id)
+        with suppress(Conflict):  # a living process is making it: a view of its own, say
+            driver.remove(id)
+    everywhere = {
+        row["id"]
+        for row in root.database.read(
+            "SELECT cache_id AS id FROM contents UNION SELECT name FROM staged"
+        )
+    }
+    for name in journals:
+        if name.removesuffix(".journal") not in everywhere:
+            (root.layers / name).unlink(missing_ok=True)
+    root.blobs.sweep()
+    for snapshot_id in records.unclaimed_snapshots():
+        if not driver.exists(snapshot_id):
+            records.drop_snapshot(snapshot_id)
+    for layer in records.tops():
+        layers.collect(layer.chain_id)
+    root.set_meta(f"looked over:{driver.name}", root.boot_id)

@@ -1,0 +1,76 @@
+"""The journal, diff id and size of an active snapshot that is about to become a layer.
+
+Its diff tar is written by the driver in one thread and read by another through a pipe: hashed and
+journalled as it passes, and stored nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.digests import DiffID
+from lamina.layers.journal import JournalWriter
+from lamina.layers.pipeline import TarStream
+from lamina.tar.entry import Kind
+from lamina.tar.reader import TarReader
+
+if TYPE_CHECKING:
+    from lamina.drivers.contract import StorageDriver
+
+
+@dataclass(frozen=True, slots=True)
+class DiffFacts:
+    """What is known of a snapshot's diff once it has passed."""
+
+    diff_id: DiffID
+    size_bytes: int
+    inodes: int
+
+
+def journal_of_snapshot(
+    driver: StorageDriver, snapshot_id: str, parents: Sequence[str], journal: Path
+) -> DiffFacts:
+    """Write the journal of what a snapshot changed; each file is named where the driver has it."""
+    source, target = os.pipe2(os.O_CLOEXEC)
+    failures: list[BaseException] = []
+
+    def produce() -> None:
+        try:
+            with open(target, "wb", buffering=1 << 18) as out:
+                driver.diff(snapshot_id, parents, out)
+        except BaseException as error:
+            failures.append(error)
+
+    producer = threading.Thread(target=produce, name=f"diff {snapshot_id}")
+    producer.start()
+    try:
+        with open(source, "rb", buffering=0) as stream, JournalWriter(journal) as record:
+            facts = _consume(stream, record)
+    except BaseException as error:
+        producer.join()  # the closed pipe ended it
+        if failures and not isinstance(failures[0], BrokenPipeError):
+            raise failures[0] from error
+        raise
+    producer.join()
+    if failures:
+        raise failures[0]
+    return facts
+
+
+def _consume(stream: object, record: JournalWriter) -> DiffFacts:
+    size_bytes = inodes = 0
+    tar = TarStream(stream)  # type: ignore[arg-type]
+    reader = TarReader(tar, recorder=record)
+    for entry in reader:
+        if entry.kind is Kind.FILE and entry.size:
+            size_bytes += entry.size
+            reader.pass_over(entry.name.strip(b"/"))
+        inodes += entry.kind is not Kind.HARD_LINK
+    diff_id = tar.finish()
+    record.finish()
+    return DiffFacts(diff_id, size_bytes, inodes)

@@ -1,0 +1,510 @@
+"""The layers of a data root on one storage driver: what faces the rest of the engine.
+
+**A layer arrives** as a tar stream, compressed or not, on top of a parent. It is read once:
+inflate, hash, parse, unpack, and the journal (what of the tar no file holds) beside it. The id of
+its content is random and staged before anything is created; one transaction enters content and
+layer, takes a lease, and lets the staged row go. Killed before: recovery removes what was staged.
+Killed after: the layer is there, whole.
+
+**Once.** Where the driver's layers don't depend on their parent, content is stored once per diff
+id, at whatever depth it stands. What a tar leaves implied (a file's parent folders without entries
+of their own) takes its metadata from the layers below, so content is shared only where those agree.
+
+**A build step becomes a layer** by `commit`: the snapshot's diff is streamed through hash and
+journal, never stored, and the driver renames the snapshot into a layer.
+
+**A layer goes** when nothing refers to it (`collect`): one transaction deletes the rows and stages
+the content for removal, which follows; a death in between is recovered.
+
+Write order for content: driver folder, journal (renamed in), then the transaction.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from lamina.digests import ChainID, DiffID, chain_id
+from lamina.errors import Conflict, Corrupt, NotFound, Unsupported
+from lamina.layers.records import Content, Layer, LayerRecords
+from lamina.store.failures import translated
+
+if TYPE_CHECKING:
+    from lamina.drivers.contract import StorageDriver, Usage
+    from lamina.layers.journal import Sink
+    from lamina.store.operations import Operation
+    from lamina.store.root import DataRoot
+    from lamina.tar.diff import Change
+
+__all__ = ["Layer", "LayerStore", "Progress"]
+
+Progress = Callable[[int], None]
+"""Told how many bytes of a layer's uncompressed tar have been taken in so far."""
+
+
+class LayerStore:
+    """Layers and snapshots of one driver. Making it ends what dead owners left of them."""
+
+    def __init__(self, root: DataRoot, driver: StorageDriver) -> None:
+        self.root = root
+        self.driver = driver
+        self._name = driver.name
+        self.records = LayerRecords(root.database, driver.name)
+        root.recovery.on_staged("content", self._name, self._remove_content)
+        root.recovery.on_staged("snapshot", self._name, self._remove_staged_snapshot)
+        root.recovery.on_lease(self._name, self._release)
+        root.recovery.run()
+        if root.meta(f"looked over:{self._name}") != root.boot_id:
+            from lamina.layers.recovery import look_over
+
+            look_over(self)
+
+    # Layers
+
+    def apply(
+        self,
+        op: Operation,
+        stream: BinaryIO,
+        parent: ChainID | None,
+        *,
+        expected: DiffID | None = None,
+        progress: Progress | None = None,
+    ) -> Layer:
+        """Store the layer whose tar (plain, gzip, zstd, xz, bzip2) is `stream`, on `parent`.
+
+        Leased to `op`: an image or something else must refer to it before the operation ends.
+        With `expected`, a layer that is stored already is returned without reading the stream, and
+        a tar that is another raises Corrupt. Nothing is left of what fails.
+        """
+        parents = self._begin_on(op, parent)
+        if expected is not None:
+            stored = self._adopt(op, parent, expected)
+            if stored is not None:
+                return stored
+        cache_id = _new_cache_id()
+        op.stage("content", self._name, cache_id)
+        try:
+            with translated("storing a layer"):
+                layer = self._receive(op, stream, parent, parents, cache_id, expected, progress)
+        except BaseException:
+            op.remove("content", self._name, cache_id)
+            raise
+        if layer.cache_id != cache_id:
+            op.remove("content", self._name, cache_id)
+        return layer
+
+    def commit(self, op: Operation, snapshot_id: str) -> Layer:
+        """Turn an unmounted active snapshot into a layer on its parent; the snapshot is gone.
+
+        Copies nothing. Leased to `op` as by `apply`. A snapshot of kind `init` gives an init layer.
+        """
+        from lamina.layers.snapshot_journal import journal_of_snapshot
+
+        kind, parent = self.records.snapshot(snapshot_id)
+        parents = self._begin_on(op, parent)
+        journal = op.folder / f"{snapshot_id}.journal"
+        with translated(f"committing snapshot {snapshot_id}"):
+            facts = journal_of_snapshot(self.driver, snapshot_id, parents, journal)
+            layer_kind = "init" if kind == "init" else "image"
+            stored = self._adopt(op, parent, facts.diff_id, kind=layer_kind)
+            if stored is not None:
+                journal.unlink()
+                self.remove_snapshot(snapshot_id)
+                return stored
+            content = Content(
+                cache_id=_new_cache_id(),
+                diff_id=facts.diff_id,
+                size_bytes=facts.size_bytes,
+                inodes=facts.inodes,
+                implied=(),  # a diff has an entry for every parent folder
+                hides_all_below=False,
+                boot_id=self.root.boot_id,
+            )
+            op.stage("content", self._name, content.cache_id)
+            self.driver.commit(snapshot_id, content.cache_id)
+            journal.rename(self._journal(content.cache_id))
+            with self.root.database.transaction():
+                layer = self._enter(op, parent, content, layer_kind)
+                self.records.drop_snapshot(snapshot_id)
+                op.keep("snapshot", self._name, snapshot_id)
+        if layer.cache_id != content.cache_id:
+            op.remove("content", self._name, content.cache_id)
+        return layer
+
+    def find(self, chain: ChainID) -> Layer | None:
+        """The layer, if it is stored."""
+        return self.records.find(chain)
+
+    def get(self, chain: ChainID) -> Layer:
+        """The layer; NotFound if it is not stored."""
+        return self.records.get(chain)
+
+    def stack(self, chain: ChainID | None) -> tuple[Layer, ...]:
+        """The layer with all below it, base first; empty for None."""
+        return self.records.stack(chain)
+
+    def init_layer(self, parent: ChainID | None) -> Layer | None:
+        """The newest init layer on this layer, if there is one."""
+        return self.records.init_layer(parent)
+
+    def lease(self, op: Operation, chain: ChainID) -> Layer:
+        """Keep a stored layer, with all below it, until the operation ends."""
+        self._begin_on(op, chain)
+        return self.get(chain)
+
+    def export(self, chain: ChainID, out: Sink) -> None:
+        """Write the layer's exact tar; Corrupt, naming the path, where the layer has changed.
+
+        The digest is checked as the tar is written: what came before an error must not be used.
+        """
+        layer = self.get(chain)
+        self._write_tar(self.records.content(layer.cache_id), out)
+
+    def tar_size_bytes(self, chain: ChainID) -> int:
+        """How long the tar is that `export` writes."""
+        from lamina.layers.journal import tar_size_bytes
+
+        layer = self.get(chain)
+        return tar_size_bytes(self._journal(layer.cache_id), layer.diff_id)
+
+    @contextmanager
+    def view(self, chain: ChainID | None) -> Iterator[Path]:
+        """The filesystem of a layer with all below it, read-only, within the block."""
+        with self.root.operation("view") as op, self.driver.view(self._begin_on(op, chain)) as path:
+            yield path
+
+    def collect(self, chain: ChainID) -> list[ChainID]:
+        """Drop this layer, then its parents, while nothing refers to them; top first."""
+        return self._collect(chain, "")
+
+    def layer_metadata(self, chain: ChainID) -> dict[str, str]:
+        """`GraphDriver.Data` of an image whose top layer this is."""
+        *parents, top = self._cache_ids(chain)
+        return self.driver.metadata(top, parents)
+
+    # Active snapshots
+
+    def prepare(
+        self,
+        snapshot_id: str,
+        parent: ChainID | None,
+        *,
+        kind: str = "container",
+        size_limit_bytes: int | None = None,
+        op: Operation | None = None,
+    ) -> None:
+        """Make an active snapshot on a layer.
+
+        `kind` is `container`, `init` or `build`. Within `op` it is undone if that fails, unless a
+        row of a container names it by then; a build's goes with its operation in any case. Without
+        `op` it stands when this returns.
+        """
+        if op is None:
+            with self.root.operation("prepare") as own:
+                self._prepare(own, snapshot_id, parent, kind, size_limit_bytes)
+        else:
+            self._prepare(op, snapshot_id, parent, kind, size_limit_bytes)
+
+    def mount(self, snapshot_id: str, *, holder: str = "engine") -> Path:
+        """Mount an active snapshot for `holder` (see the drivers' contract)."""
+        return self.driver.mount(snapshot_id, holder=holder)
+
+    def unmount(self, snapshot_id: str, *, holder: str = "engine") -> None:
+        """`holder` no longer needs the mount."""
+        self.driver.unmount(snapshot_id, holder=holder)
+
+    def remove_snapshot(self, snapshot_id: str) -> None:
+        """Delete an active snapshot, and the layers that nothing but it needed; absent is fine."""
+        if not self.records.has_snapshot(snapshot_id):
+            return
+        _, parent = self.records.snapshot(snapshot_id)
+        self.driver.remove(snapshot_id)  # refused while mounted: then nothing has changed
+        self.records.drop_snapshot(snapshot_id)
+        if parent is not None:
+            self._collect(parent, "")
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        """Whether there is such an active snapshot."""
+        return self.records.has_snapshot(snapshot_id)
+
+    def snapshot_parent(self, snapshot_id: str) -> ChainID | None:
+        """The layer on which an active snapshot stands."""
+        return self.records.snapshot(snapshot_id)[1]
+
+    def changes(self, snapshot_id: str) -> Iterator[Change]:
+        """What an active snapshot changed, as `diff` shows it."""
+        return self.driver.changes(snapshot_id, self._below(snapshot_id))
+
+    def usage(self, snapshot_id: str) -> Usage:
+        """What an active snapshot holds, as `ps --size` shows it."""
+        return self.driver.usage(snapshot_id, self._below(snapshot_id))
+
+    def diff(self, snapshot_id: str, out: BinaryIO) -> None:
+        """Write what an active snapshot changed as a layer tar."""
+        self.driver.diff(snapshot_id, self._below(snapshot_id), out)
+
+    def metadata(self, snapshot_id: str) -> dict[str, str]:
+        """`GraphDriver.Data` of an active snapshot."""
+        return self.driver.metadata(snapshot_id, self._below(snapshot_id))
+
+    # Arriving
+
+    def _begin_on(self, op: Operation, parent: ChainID | None) -> list[str]:
+        """Lease the parent for the operation and make sure it can be built on; its cache ids."""
+        if parent is None:
+            op.begin()
+            return []
+        op.begin()
+        with self.root.database.transaction():
+            self.records.get(parent)
+            op.lease(self._name, parent)
+        self._check_uncovered(parent)
+        return self._cache_ids(parent)
+
+    def _receive(
+        self,
+        op: Operation,
+        stream: BinaryIO,
+        parent: ChainID | None,
+        parents: list[str],
+        cache_id: str,
+        expected: DiffID | None,
+        progress: Progress | None,
+    ) -> Layer:
+        from lamina.layers.journal import JournalWriter
+        from lamina.layers.pipeline import TarStream
+        from lamina.tar.reader import TarReader
+
+        if len(parents) >= self.driver.capabilities.max_chain:
+            raise Unsupported(
+                f"max depth exceeded: the storage driver {self._name} stacks"
+                f" {self.driver.capabilities.max_chain} layers",
+                remedy="use an image with fewer layers",
+            )
+        journal = op.folder / f"{cache_id}.journal"
+        with self.driver.begin_layer(cache_id, parents) as writer:
+            with TarStream(stream, progress) as tar, JournalWriter(journal) as record:
+                extracted = writer.apply(TarReader(tar, recorder=record))
+                diff_id = tar.finish()
+                record.finish()
+            if expected is not None and diff_id != expected:
+                raise Corrupt(
+                    f"layer {expected} has another content: {diff_id}",
+                    remedy="the archive is damaged; get it again",
+                )
+            stored = self._adopt(op, parent, diff_id)
+            if stored is not None:  # another process was faster, or it was not asked for by name
+                journal.unlink()
+                return stored
+            writer.commit()
+        journal.rename(self._journal(cache_id))
+        content = Content(
+            cache_id=cache_id,
+            diff_id=diff_id,
+            size_bytes=extracted.size_bytes,
+            inodes=extracted.inodes,
+            implied=tuple(os.fsdecode(path) for path in extracted.implied),
+            hides_all_below=extracted.opaque_root,
+            boot_id=self.root.boot_id,
+        )
+        return self._enter(op, parent, content, "image")
+
+    def _enter(self, op: Operation, parent: ChainID | None, content: Content, kind: str) -> Layer:
+        """The commit point: content and layer become visible, unless others were faster."""
+        with self.root.database.transaction():
+            stored = self._adopt(op, parent, content.diff_id, kind=kind)
+            if stored is not None:
+                return stored
+            self.records.add_content(content)
+            chain = chain_id(parent, content.diff_id)
+            broken = self.records.find(chain)
+            if broken is not None:
+                # Its content was found damaged, or `_adopt` would have taken it. Every layer that
+                # shows the damaged content shows the new one from now on.
+                self.records.replace_content(broken.cache_id, content.cache_id)
+                layer = self.records.get(chain)
+            else:
+                layer = self.records.add_layer(parent, content, kind)
+            op.lease(self._name, layer.chain_id)
+            op.keep("content", self._name, content.cache_id)
+        op.wrote_layers = True
+        return layer
+
+    def _adopt(
+        self, op: Operation, parent: ChainID | None, diff_id: DiffID, *, kind: str = "image"
+    ) -> Layer | None:
+        """The layer if it is stored, or can be by a row alone; leased. None if it must be made."""
+        chain = chain_id(parent, diff_id)
+        candidates = self.records.contents_of(diff_id)
+        if not candidates:
+            return None
+        own = self.records.find(chain)
+        candidates.sort(key=lambda content: own is None or content.cache_id != own.cache_id)
+        for content in candidates:
+            shown = own is not None and own.cache_id == content.cache_id
+            if not shown and not self._fits(content, parent):
+                continue
+            if not self._whole(content):
+                continue
+            with self.root.database.transaction():
+                if content.cache_id not in {
+                    known.cache_id for known in self.records.contents_of(diff_id)
+                }:
+                    continue  # collected since we looked
+                layer = self.records.find(chain)
+                if layer is None:
+                    layer = self.records.add_layer(parent, content, kind)
+                elif layer.cache_id != content.cache_id:
+                    if own is None:
+                        return self._adopt(op, parent, diff_id, kind=kind)
+                    self.records.replace_content(layer.cache_id, content.cache_id)
+                    layer = self.records.get(chain)
+                op.lease(self._name, layer.chain_id)
+            return layer
+        return None
+
+    def _fits(self, content: Content, parent: ChainID | None) -> bool:
+        """Whether this content, made on another chain, is also what it would be on this parent."""
+        if self.driver.capabilities.layers_depend_on_parent:
+            return False
+        if not content.implied:
+            return True
+        from lamina.layers.implied import agree
+
+        below = [self.driver.layer_root(cache_id) for cache_id in self._cache_ids(parent)]
+        return agree(self.driver.layer_root(content.cache_id), content.implied, below)
+
+    # Trust
+
+    def _whole(self, content: Content) -> bool:
+        """Whether the content is known to be on disk as it was written, or is found to be."""
+        if content.boot_id is None or content.boot_id == self.root.boot_id:
+            return True
+        try:
+            self._write_tar(content, _Nowhere())
+        except (Corrupt, NotFound):
+            return False
+        self.records.mark_covered(content.cache_id)
+        return True
+
+    def _check_uncovered(self, chain: ChainID) -> None:
+        """Before use: content that no flush covered before the machine stopped is checked."""
+        for content in self.records.uncovered(chain, self.root.boot_id):
+            if not self._whole(content):
+                raise Corrupt(
+                    f"layer {content.diff_id} was damaged when the machine stopped",
+                    remedy="pull or load its image again to repair it",
+                )
+
+    def _write_tar(self, content: Content, out: Sink) -> None:
+        from lamina.layers.journal import write_tar
+
+        root = self.driver.layer_root(content.cache_id)
+        write_tar(self._journal(content.cache_id), root, content.diff_id, out)
+
+    # Snapshots
+
+    def _prepare(
+        self,
+        op: Operation,
+        snapshot_id: str,
+        parent: ChainID | None,
+        kind: str,
+        size_limit_bytes: int | None,
+    ) -> None:
+        op.begin()
+        if parent is not None:
+            self._check_uncovered(parent)
+        with self.root.database.transaction():
+            if self.records.has_snapshot(snapshot_id):
+                raise Conflict(f"snapshot {snapshot_id} already exists")
+            parents = self._cache_ids(parent)
+            if kind == "build":
+                op.scratch("snapshot", self._name, snapshot_id)
+            else:
+                op.stage("snapshot", self._name, snapshot_id)
+            self.records.add_snapshot(snapshot_id, kind, parent)
+        try:
+            with translated(f"preparing snapshot {snapshot_id}"):
+                self.driver.prepare(snapshot_id, parents, size_limit_bytes=size_limit_bytes)
+        except BaseException:
+            op.remove("snapshot", self._name, snapshot_id)
+            raise
+
+    def _below(self, snapshot_id: str) -> list[str]:
+        return self._cache_ids(self.snapshot_parent(snapshot_id))
+
+    def _cache_ids(self, chain: ChainID | None) -> list[str]:
+        """The driver's ids of what shows through a layer, base first."""
+        shown: list[str] = []
+        for layer in self.records.stack(chain):
+            if layer.hides_all_below:
+                shown.clear()
+            shown.append(layer.cache_id)
+        return shown
+
+    # Going
+
+    def _collect(self, chain: ChainID, releasing: str) -> list[ChainID]:
+        layer = self.records.find(chain)
+        if layer is None:
+            return []
+        if self.records.in_use(layer, but_by=releasing):
+            if releasing:
+                self.records.release(chain, releasing)
+            return []
+        gone: list[ChainID] = []
+        with self.root.operation("collect") as op:
+            op.begin()
+            with self.root.database.transaction():
+                if releasing:
+                    self.records.release(chain, releasing)
+                following = self.records.find(chain)
+                while following is not None and not self.records.in_use(following):
+                    if following.kind == "init" and following.parent is not None:
+                        # Not in use means that what it stands on is not either; both go.
+                        following = self.records.get(following.parent)
+                    gone += [layer.chain_id for layer in self.records.drop(following)]
+                    parent = following.parent
+                    following = None if parent is None else self.records.find(parent)
+                unshown = self.records.unshown_contents()
+                for cache_id in unshown:
+                    self.records.drop_content(cache_id)
+                    op.stage("content", self._name, cache_id)
+            for cache_id in unshown:
+                op.remove("content", self._name, cache_id)
+        return gone
+
+    def _release(self, chain: str, operation: str) -> None:
+        self._collect(ChainID(chain), operation)
+
+    def _remove_content(self, cache_id: str) -> None:
+        self.driver.remove(cache_id)
+        self._journal(cache_id).unlink(missing_ok=True)
+
+    def _remove_staged_snapshot(self, snapshot_id: str) -> None:
+        named = self.root.database.one(
+            "SELECT 1 FROM containers WHERE snapshot=? AND driver=?", (snapshot_id, self._name)
+        )
+        if named is not None:
+            return
+        self.driver.unmount(snapshot_id)
+        if self.records.has_snapshot(snapshot_id):
+            self.remove_snapshot(snapshot_id)
+        else:
+            self.driver.remove(snapshot_id)
+
+    def _journal(self, cache_id: str) -> Path:
+        return self.root.layers / f"{cache_id}.journal"
+
+
+class _Nowhere:
+    def write(self, data: bytes, /) -> None:
+        """Take it and forget it."""
+
+
+def _new_cache_id() -> str:
+    return os.urandom(32).hex()
