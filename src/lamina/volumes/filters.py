@@ -19,7 +19,7 @@ def chosen(
     filters: Mapping[str, Sequence[str]],
     in_use: Callable[[], Collection[str]],
 ) -> Sequence[Volume]:
-    """The volumes that pass every filter; of a filter's several values one must fit (labels: all)."""
+    """The volumes that pass every filter; of several values one must fit (of labels all)."""
     for name in filters:
         if name not in _KNOWN:
             raise InvalidInput(f"invalid filter '{name}'")

@@ -1,0 +1,284 @@
+"""The bridge for real: namespaces get addresses, ports are published, nothing is left behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lamina.errors import Conflict, LaminaError, NotFound
+from lamina.networks import Endpoint, NetworkStore, PortMapping
+from lamina.networks.netavark import find_netavark
+from lamina.store.root import DataRoot
+
+SERVER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"from the container")
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("0.0.0.0", 80), Answer)
+print("listening", flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def root(engine_root: Path) -> Iterator[DataRoot]:
+    try:
+        find_netavark()
+    except LaminaError as error:
+        pytest.fail(f"these tests need netavark: {error}")
+    with DataRoot.open(engine_root / "root") as opened:
+        yield opened
+
+
+@pytest.fixture
+def networks(root: DataRoot) -> Iterator[NetworkStore]:
+    store = NetworkStore(root)
+    yield store
+    for name in os.listdir(root.containers):
+        store.disconnect(name)
+
+
+def container(root: DataRoot) -> str:
+    """The id of a container whose folder exists."""
+    identity = os.urandom(32).hex()
+    (root.containers / identity).mkdir()
+    return identity
+
+
+def within(endpoint: Endpoint, *command: str) -> str:
+    done = subprocess.run(
+        ["nsenter", f"--net={endpoint.namespace}", *command], capture_output=True, check=True
+    )
+    return done.stdout.decode()
+
+
+@contextmanager
+def serving(endpoint: Endpoint) -> Iterator[None]:
+    """A web server on port 80 of the endpoint's namespace."""
+    process = subprocess.Popen(
+        ["nsenter", f"--net={endpoint.namespace}", sys.executable, "-c", SERVER],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"listening\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fetched(host: str, port: int) -> bytes:
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def nat_rules() -> str:
+    return subprocess.run(["iptables-save", "-t", "nat"], capture_output=True).stdout.decode()
+
+
+def test_a_container_gets_an_address_a_route_and_loopback(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    endpoint = networks.connect(container(root))
+    shown = within(endpoint, "ip", "-4", "-o", "address")
+    assert f"{endpoint.address}/{endpoint.prefix}" in shown
+    assert "127.0.0.1/8" in shown
+    assert f"default via {endpoint.gateway}" in within(endpoint, "ip", "route")
+    assert endpoint.mac in within(endpoint, "ip", "link", "show", "eth0")
+
+
+def test_a_container_reaches_the_bridge(root: DataRoot, networks: NetworkStore) -> None:
+    endpoint = networks.connect(container(root))
+    with socket.create_server((endpoint.gateway, 0)) as server:
+        port = str(server.getsockname()[1])
+        program = f"import socket; socket.create_connection(('{endpoint.gateway}', {port}), 5)"
+        within(endpoint, sys.executable, "-c", program)
+        connection, peer = server.accept()
+        connection.close()
+    assert peer[0] == endpoint.address
+
+
+def test_a_published_port_answers_on_loopback_and_on_the_hosts_address(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    port = free_port()
+    endpoint = networks.connect(container(root), ports=[PortMapping(80, host_port=port)])
+    with serving(endpoint):
+        assert fetched("127.0.0.1", port) == b"from the container"
+        assert fetched(endpoint.gateway, port) == b"from the container"
+        assert fetched(endpoint.address, 80) == b"from the container"
+
+
+def test_a_port_on_loopback_only_is_not_open_elsewhere(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    port = free_port()
+    wanted = [PortMapping(80, host_ip="127.0.0.1", host_port=port)]
+    endpoint = networks.connect(container(root), ports=wanted)
+    with serving(endpoint):
+        assert fetched("127.0.0.1", port) == b"from the container"
+        with pytest.raises(OSError):
+            fetched(endpoint.gateway, port)
+
+
+def test_a_port_without_a_number_gets_a_free_one(root: DataRoot, networks: NetworkStore) -> None:
+    endpoint = networks.connect(container(root), ports=[PortMapping(80)])
+    assert endpoint.ports[0].host_port >= 32768
+    with serving(endpoint):
+        assert fetched("127.0.0.1", endpoint.ports[0].host_port) == b"from the container"
+
+
+def test_a_taken_port_is_refused_and_nothing_is_left(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    port = free_port()
+    networks.connect(container(root), ports=[PortMapping(80, host_port=port)])
+    second = container(root)
+    with pytest.raises(Conflict, match="port is already allocated"):
+        networks.connect(second, ports=[PortMapping(80, host_port=port)])
+    assert networks.endpoint(second) is None
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        taken = server.getsockname()[1]
+        with pytest.raises(Conflict, match="address already in use"):
+            networks.connect(second, ports=[PortMapping(80, host_port=taken)])
+    assert networks.endpoint(second) is None
+
+
+def test_two_containers_see_each_other(root: DataRoot, networks: NetworkStore) -> None:
+    first, second = networks.connect(container(root)), networks.connect(container(root))
+    assert first.address != second.address
+    program = (
+        "import http.client; c = http.client.HTTPConnection('%s', timeout=5);"
+        "c.request('GET', '/'); print(c.getresponse().read().decode())"
+    )
+    with serving(first):
+        answer = within(second, sys.executable, "-c", program % first.address)
+    assert answer == "from the container\n"
+
+
+def test_disconnect_takes_everything_back_and_may_be_repeated(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    identity = container(root)
+    port = free_port()
+    endpoint = networks.connect(identity, ports=[PortMapping(80, host_port=port)])
+    assert f"--dport {port}" in nat_rules()
+    networks.disconnect(identity)
+    networks.disconnect(identity)
+    assert networks.endpoint(identity) is None
+    assert not os.path.lexists(endpoint.namespace)
+    assert f"--dport {port}" not in nat_rules()
+    assert networks.connect(container(root), address=endpoint.address).address == endpoint.address
+
+
+def test_connecting_again_replaces_what_an_earlier_life_left(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    identity = container(root)
+    port = free_port()
+    networks.connect(identity, ports=[PortMapping(80, host_port=port)])
+    endpoint = networks.connect(identity, ports=[PortMapping(80, host_port=port)])
+    with serving(endpoint):
+        assert fetched("127.0.0.1", port) == b"from the container"
+
+
+def test_an_endpoint_whose_container_is_gone_is_taken_down(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    lost = container(root)
+    port = free_port()
+    endpoint = networks.connect(lost, ports=[PortMapping(80, host_port=port)])
+    (root.containers / lost).rmdir()
+    networks.connect(container(root))
+    assert networks.endpoint(lost) is None
+    assert not os.path.lexists(endpoint.namespace)
+    assert f"--dport {port}" not in nat_rules()
+
+
+def test_a_lost_namespace_does_not_keep_the_firewalls_rules(
+    root: DataRoot, networks: NetworkStore
+) -> None:
+    identity = container(root)
+    port = free_port()
+    endpoint = networks.connect(identity, ports=[PortMapping(80, host_port=port)])
+    subprocess.run(["umount", endpoint.namespace], check=True)
+    networks.disconnect(identity)
+    assert f"--dport {port}" not in nat_rules()
+    assert not os.path.lexists(endpoint.namespace)
+
+
+def test_a_bridge_that_went_down_comes_back(root: DataRoot, networks: NetworkStore) -> None:
+    networks.connect(container(root))
+    subprocess.run(["ip", "link", "set", "lamina0", "down"], check=True)
+    subprocess.run(["ip", "address", "flush", "dev", "lamina0"], check=True)
+    port = free_port()
+    endpoint = networks.connect(container(root), ports=[PortMapping(80, host_port=port)])
+    with serving(endpoint):
+        assert fetched("127.0.0.1", port) == b"from the container"
+
+
+def test_many_at_once_get_addresses_of_their_own(root: DataRoot, networks: NetworkStore) -> None:
+    found: list[Endpoint] = []
+    failures: list[BaseException] = []
+
+    def connect() -> None:
+        try:
+            found.append(networks.connect(container(root), ports=[PortMapping(80)]))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=connect) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len({endpoint.address for endpoint in found}) == 6
+    assert len({endpoint.ports[0].host_port for endpoint in found}) == 6
+
+
+def test_two_data_roots_share_the_bridge(
+    root: DataRoot, networks: NetworkStore, engine_root: Path
+) -> None:
+    with DataRoot.open(engine_root / "other") as other:
+        store = NetworkStore(other)
+        theirs = store.connect(container(other))
+        ours = networks.connect(container(root))
+        assert ours.address != theirs.address
+        assert [each.container for each in networks.endpoints()] == [ours.container]
+        store.disconnect(theirs.container)
+
+
+def test_networks_are_found_by_name_and_id(networks: NetworkStore) -> None:
+    bridge = networks.get("bridge")
+    assert networks.get(bridge.id[:12]) == bridge
+    assert [(each.name, each.driver) for each in networks.list()] == [
+        ("bridge", "bridge"),
+        ("host", "host"),
+        ("none", "null"),
+    ]
+    with pytest.raises(NotFound, match="network blue not found"):
+        networks.get("blue")
