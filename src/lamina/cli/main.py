@@ -33,8 +33,8 @@ GROUPS = {
 COMMON = ("run", "exec", "ps", "build", "images", "version", "info")
 
 _TABLE = """\
-attach | container attach, attach | Attach local standard input, output, and error streams to a running \
-container
+attach | container attach, attach | Attach local standard input, output, and error streams to a \
+running container
 build | image build, build, builder build | Build an image from a Dockerfile
 builder_prune | builder prune | Remove build cache
 container_inspect | container inspect | Display detailed information on one or more containers
