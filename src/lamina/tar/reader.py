@@ -185,6 +185,26 @@ class TarReader:
         if self.recorder is not None:
             self.recorder.payload(path, entry.size, checksum)
 
+    def pass_over(self, path: bytes) -> None:
+        """Take the whole payload in without writing it: the recorder is told it lies at `path`."""
+        entry = self._entry
+        assert entry is not None
+        if self.recorder is None or entry.sparse is not None or not self._left:
+            return
+        if self._told < self._at:
+            self.recorder.raw(self._buffer[self._told : self._at])
+        checksum = 0
+        while True:
+            size = min(self._left, len(self._buffer) - self._at)
+            checksum = crc32(memoryview(self._buffer)[self._at : self._at + size], checksum)
+            self._at = self._told = self._at + size
+            self._left -= size
+            if not self._left:
+                break
+            if not self._fill():
+                raise Corrupt(f"truncated tar: it ends within {self._name()}")
+        self.recorder.payload(path, entry.size, checksum)
+
     def _expand(self, fd: int, entry: Entry, pieces: tuple[tuple[int, int], ...]) -> None:
         """Write a sparse member as it is meant; its stored form is kept whole by the recorder."""
         for offset, length in pieces:
