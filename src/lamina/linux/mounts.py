@@ -52,7 +52,6 @@ _ATTRIBUTES = {
     "nodiratime": sys.MOUNT_ATTR_NODIRATIME,
 }
 _STRING_LIMIT = 255  # fs/fsopen.c: fsconfig copies a string of at most 256 bytes with its NUL
-_ATIME_FLAGS = sys.MS_NOATIME | sys.MS_RELATIME | sys.MS_STRICTATIME
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,8 @@ def _mount_by_options(wanted: Mount, data: list[str]) -> bool:
     settings = [option.partition("=") for option in data]
     if any(len(os.fsencode(value)) > _STRING_LIMIT for _, _, value in settings):
         return False
-    if any(o in _FLAGS and o not in _ATTRIBUTES and _FLAGS[o] for o in wanted.options):
-        if not {"relatime"}.issuperset(
-            o for o in wanted.options if o in _FLAGS and o not in _ATTRIBUTES and _FLAGS[o]
-        ):
-            return False
+    if any(_FLAGS.get(o) and o not in _ATTRIBUTES and o != "relatime" for o in wanted.options):
+        return False
     try:
         fs_fd = sys.fsopen(wanted.type)
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from lamina.errors import Corrupt
 from lamina.tar.entry import Entry, Kind
-from lamina.tar.header import BLOCK, Block, _number
+from lamina.tar.header import BLOCK, Block
 
 _MAX_PIECES = 1 << 20
 

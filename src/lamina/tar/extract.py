@@ -1,0 +1,611 @@
+"""Unpacking a layer's tar into a folder, without trusting it.
+
+Two styles. OVERLAY fills an empty folder that overlayfs will stack: a deletion becomes the
+kernel's mark (a character device 0:0, an opaque folder), and nothing is known of the parent.
+APPLY changes a full copy of the parent: a deletion deletes, but never what this layer wrote,
+wherever in the stream its mark stands. Both mean the same tree:
+
+* a member takes the place of whatever has its name, but a folder joins a folder;
+* a folder in the place of something else (of a mark, of this layer's own file) hides what lower
+  layers have in it;
+* a parent that the layer does not list is *implied*: it is as in the layers below where it is a
+  folder there, else 0755, root's, and of the epoch;
+* folders get their times last.
+
+Members are made by name in a held parent folder (see `folders`), always anew (O_EXCL), so nothing
+is ever written through a link or into a file that has another name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NoReturn
+
+from lamina.errors import Corrupt, LaminaError, OutOfSpace, PermissionDenied, Unsupported
+from lamina.tar import xattrs
+from lamina.tar.entry import Entry, Kind
+from lamina.tar.folders import Folder, Folders, components
+
+if TYPE_CHECKING:
+    from lamina.tar.lower import Below, Lower
+    from lamina.tar.reader import TarReader
+
+_MARK = b".wh."
+_OPAQUE_MARK = b".wh..wh..opq"
+_BOOKKEEPING = b".wh..wh."
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+
+
+class Whiteouts(Enum):
+    """What becomes of a layer's marks of deletion."""
+
+    OVERLAY = "overlay"
+    APPLY = "apply"
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What an extraction made."""
+
+    size_bytes: int
+    """Sum of the sizes of the regular files in the archive: what Docker calls a layer's size."""
+    inodes: int
+    implied: tuple[bytes, ...] = ()
+    """Folders (b"" is the root) that took, or would take, their metadata from the layers below."""
+    opaque_root: bool = False
+    """The layer hides everything below it; overlayfs does not heed such a mark on its root."""
+
+
+def extract(
+    reader: TarReader,
+    root_fd: int,
+    *,
+    style: Whiteouts,
+    lower: Lower | None = None,
+) -> Extracted:
+    """Unpack an archive beneath this open folder.
+
+    `lower` is asked for the metadata of implied folders (OVERLAY; APPLY has them before it).
+    A failure leaves the folder half filled: the caller discards it.
+    """
+    extraction = _Extraction(reader, root_fd, style, lower)
+    try:
+        extraction.run()
+        return extraction.finish()
+    finally:
+        extraction.folders.close()
+
+
+class _Extraction:
+    def __init__(
+        self, reader: TarReader, root_fd: int, style: Whiteouts, lower: Lower | None
+    ) -> None:
+        self.reader = reader
+        self.overlay = style is Whiteouts.OVERLAY
+        self.lower = lower
+        self.size_bytes = 0
+        self.inodes = 1
+        self.opaque_root = False
+        self.implied: dict[bytes, Below | None] = {}
+        self.times: dict[bytes, int] = {}
+        self.opaque: set[bytes] = set()
+        self.fresh: set[bytes] = set()  # folders that took the place of something else
+        self.gone: set[bytes] = set()  # what this layer deleted
+        self.claimed: set[bytes] = set()  # folders that it lists, or that its members lie in
+        self.written: set[bytes] = set()  # APPLY: its other members (OVERLAY: all there are)
+        self.late_links: list[Entry] = []
+        self.owner = (os.geteuid(), os.getegid())
+        self.umask = _umask()
+        self.folders = Folders(
+            root_fd, make=self._make_parent, may_follow=self._is_ours, entered=self._entered
+        )
+
+    # -- the stream --------------------------------------------------------------------------
+
+    def run(self) -> None:
+        folders = self.folders
+        write_file = self._write_file
+        folder: Folder | None = None
+        spelling: bytes | None = None
+        entry: Entry | None = None
+        try:
+            for entry in self.reader:
+                above, _, base = entry.name.rpartition(b"/")
+                if base in (b"", b".", b".."):
+                    plain = self._plain_name(entry)
+                    if plain is None:
+                        continue
+                    above, _, base = plain.rpartition(b"/")
+                if base.startswith(_MARK):
+                    self._mark(above, base, entry)
+                    spelling = None
+                    continue
+                if above != spelling or folder is None or folder.fd < 0:
+                    folder = folders.parent(above)
+                    spelling = above
+                    if folder is None:
+                        spelling = None
+                        continue
+                    if folder.path not in self.claimed:
+                        self._claim(folder.path)
+                if entry.kind is Kind.FILE:
+                    write_file(folder, base, entry)
+                else:
+                    self._make_other(folder, base, entry)
+                    spelling = None
+            for entry in self.late_links:
+                self._late_link(entry)
+        except OSError as error:
+            _give_up(error, entry)
+
+    def _plain_name(self, entry: Entry) -> bytes | None:
+        """A name that ends in `/`, `.` or `..`, as written plainly; None: nothing more to do."""
+        names = components(entry.name)
+        if names:
+            return b"/".join(names)
+        if names is not None and entry.name and entry.kind is Kind.FOLDER:
+            self._dress_folder(self.folders.root.fd, b"", entry, made=False)
+        return None
+
+    def _claim(self, path: bytes) -> None:
+        """A member lies in this folder: no mark of deletion may take it away."""
+        while path and path not in self.claimed:
+            self.claimed.add(path)
+            path = path.rpartition(b"/")[0]
+
+    def _write_file(self, folder: Folder, base: bytes, entry: Entry) -> None:
+        dir_fd = folder.fd
+        mode = entry.mode
+        try:
+            fd = os.open(base, _NEW, mode & 0o777, dir_fd=dir_fd)
+        except FileExistsError:
+            self._clear(folder, base)
+            fd = os.open(base, _NEW, mode & 0o777, dir_fd=dir_fd)
+        try:
+            if not self.overlay or entry.size:
+                path = folder.child(base)
+                self.written.add(path)
+                if entry.size:
+                    self.reader.copy_to(fd, path)
+            self._dress(fd, entry, folder.inherits)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)
+        self.size_bytes += entry.size
+        self.inodes += 1
+
+    def _make_other(self, folder: Folder, base: bytes, entry: Entry) -> None:
+        kind = entry.kind
+        path = folder.child(base)
+        if kind is Kind.FOLDER:
+            self._make_folder(folder, base, path, entry)
+            return
+        if kind is Kind.HARD_LINK:
+            if not self._link(folder, base, entry):
+                self.late_links.append(entry)
+                return
+            self.written.add(path)
+            return
+        try:
+            self._make_node(folder, base, entry)
+        except FileExistsError:
+            self._clear(folder, base)
+            self._make_node(folder, base, entry)
+        self.written.add(path)
+        self.inodes += 1
+        self._dress_by_name(folder, base, entry)
+
+    def _make_node(self, folder: Folder, base: bytes, entry: Entry) -> None:
+        kind = entry.kind
+        if kind is Kind.SYMLINK:
+            os.symlink(entry.link, base, dir_fd=folder.fd)
+            return
+        device = os.makedev(entry.major, entry.minor)
+        if kind is Kind.CHARACTER_DEVICE and device == 0:
+            raise Corrupt(
+                f"refused tar member {_shown(entry)}: the character device 0:0 is how overlayfs"
+                " marks a deletion"
+            )
+        os.mknod(base, kind.file_type | entry.mode & 0o777, device, dir_fd=folder.fd)
+
+    # -- hard links --------------------------------------------------------------------------
+
+    def _link(self, folder: Folder, base: bytes, entry: Entry) -> bool:
+        """Give a file of this archive another name; False if the file is not there (yet)."""
+        names = components(entry.link)
+        if not names:
+            raise Corrupt(f"refused tar member {_shown(entry)}: a hard link to nothing it may name")
+        to_path = folder.path.split(b"/") if folder.path else []
+        source = self.folders.walk(names[:-1])
+        if folder.fd < 0:
+            folder = self.folders.walk(to_path)
+        name = names[-1]
+        if source.fd < 0:
+            raise Corrupt(f"refused tar member {_shown(entry)}: its folders lie too deep")
+        try:
+            found = os.stat(name, dir_fd=source.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if stat.S_ISDIR(found.st_mode):
+            raise Corrupt(f"refused tar member {_shown(entry)}: a hard link to a folder")
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
+            return False
+        if source.path == folder.path and name == base:
+            return True
+        try:
+            os.link(name, base, src_dir_fd=source.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+        except FileExistsError:
+            self._clear(folder, base)
+            os.link(name, base, src_dir_fd=source.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+        return True
+
+    def _late_link(self, entry: Entry) -> None:
+        names = components(entry.name)
+        if not names:
+            return
+        folder = self.folders.walk(names[:-1])
+        self._claim(folder.path)
+        if not self._link(folder, names[-1], entry):
+            target = entry.link[:200].decode(errors="replace")
+            raise Corrupt(
+                f"corrupt tar member {_shown(entry)}: a hard link to {target!r}, which is missing"
+            )
+        self.written.add(folder.child(names[-1]))
+
+    # -- folders -----------------------------------------------------------------------------
+
+    def _make_folder(self, folder: Folder, base: bytes, path: bytes, entry: Entry) -> None:
+        made = True
+        try:
+            os.mkdir(base, entry.mode & 0o777, dir_fd=folder.fd)
+        except FileExistsError:
+            found = os.stat(base, dir_fd=folder.fd, follow_symlinks=False)
+            made = not stat.S_ISDIR(found.st_mode)
+            if made:
+                self._replace_by_folder(folder, base, path, found)
+        self.inodes += made
+        self.claimed.add(path)
+        if path in self.gone:
+            self._renew(path)
+        if made and not folder.inherits and not entry.xattrs and not entry.mode & ~0o777:
+            if (entry.uid, entry.gid) != self.owner:
+                os.chown(base, entry.uid, entry.gid, dir_fd=folder.fd, follow_symlinks=False)
+            if entry.mode & self.umask:
+                os.chmod(base, entry.mode, dir_fd=folder.fd)
+            self.times[path] = entry.mtime_ns
+            return
+        fd = os.open(base, _FOLDER, dir_fd=folder.fd)
+        try:
+            self._dress_folder(fd, path, entry, made=made, inherits=folder.inherits)
+        finally:
+            os.close(fd)
+        self.folders.forget(path)  # what its children inherit may have changed
+
+    def _dress_folder(
+        self, fd: int, path: bytes, entry: Entry, *, made: bool, inherits: bool = False
+    ) -> None:
+        if not made:
+            for name in os.listxattr(fd):
+                raw = os.fsencode(name)
+                if raw not in entry.xattrs and raw != xattrs.OPAQUE and xattrs.travels(raw):
+                    os.removexattr(fd, name)
+        self._dress(fd, entry, inherits or not made)
+        self.implied.pop(path, None)
+        self.times[path] = entry.mtime_ns
+        if not path:
+            self.folders.root.inherits = bool(entry.mode & stat.S_ISGID) or (
+                xattrs.ACLS[1] in entry.xattrs
+            )
+
+    def _replace_by_folder(
+        self, folder: Folder, base: bytes, path: bytes, found: os.stat_result
+    ) -> None:
+        """Put an empty folder where something else is; what lower layers have there is hidden."""
+        ours = self._is_ours(path)
+        self._clear(folder, base, found)
+        os.mkdir(base, 0o755, dir_fd=folder.fd)
+        if ours:
+            self._renew(path)
+            if self.overlay:
+                fd = os.open(base, _FOLDER, dir_fd=folder.fd)
+                try:
+                    os.setxattr(fd, xattrs.OPAQUE, b"y")
+                finally:
+                    os.close(fd)
+
+    def _make_parent(self, folder: Folder, base: bytes, found: os.stat_result | None) -> None:
+        """Make a folder that a member's path implies (called back by `Folders`)."""
+        path = folder.child(base)
+        if found is None:
+            os.mkdir(base, 0o755, dir_fd=folder.fd)
+        else:
+            self._replace_by_folder(folder, base, path, found)
+        self.inodes += 1
+        self.implied[path] = None
+        if path in self.gone:
+            self._renew(path)
+
+    def _renew(self, path: bytes) -> None:
+        """A folder stands where this layer deleted something: it has nothing from below."""
+        self.gone.discard(path)
+        self.fresh.add(path)
+        self.opaque.add(path)
+
+    def _entered(self, path: bytes, found: os.stat_result) -> None:
+        """A folder is about to get children (called back by `Folders`)."""
+        if self.overlay:
+            if not path:
+                self.implied[path] = None
+        elif path not in self.times and path not in self.implied:
+            from lamina.tar.lower import Below
+
+            self.implied[path] = Below(
+                found.st_mode, found.st_uid, found.st_gid, 0, found.st_mtime_ns
+            )
+
+    def _is_ours(self, path: bytes) -> bool:
+        return self.overlay or path in self.written
+
+    # -- metadata ----------------------------------------------------------------------------
+
+    def _dress(self, fd: int, entry: Entry, inherits: bool) -> None:
+        """Owner, then mode, then attributes: each would undo those after it."""
+        mode = entry.mode
+        if inherits:
+            _strip_acls(fd)
+        chowned = inherits or (entry.uid, entry.gid) != self.owner
+        if chowned:
+            os.fchown(fd, entry.uid, entry.gid)
+        if inherits or mode & self.umask or mode & _SPECIAL:
+            os.fchmod(fd, mode)
+        if entry.xattrs:
+            self._set_xattrs(fd, entry)
+
+    def _dress_by_name(self, folder: Folder, base: bytes, entry: Entry) -> None:
+        """The same for a file that should not be opened."""
+        if folder.inherits or (entry.uid, entry.gid) != self.owner:
+            os.chown(base, entry.uid, entry.gid, dir_fd=folder.fd, follow_symlinks=False)
+        if entry.kind is not Kind.SYMLINK:
+            if folder.inherits:
+                _strip_acls(b"/proc/self/fd/%d/%s" % (folder.fd, base))
+            if folder.inherits or entry.mode & self.umask or entry.mode & _SPECIAL:
+                os.chmod(base, entry.mode, dir_fd=folder.fd)
+        if entry.xattrs:
+            self._set_xattrs(b"/proc/self/fd/%d/%s" % (folder.fd, base), entry)
+        os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder.fd, follow_symlinks=False)
+
+    def _set_xattrs(self, file: int | bytes, entry: Entry) -> None:
+        for name, value in entry.xattrs.items():
+            if not xattrs.travels(name):
+                continue
+            try:
+                os.setxattr(
+                    file,
+                    xattrs.stored_name(name, marks=self.overlay),
+                    value,
+                    follow_symlinks=isinstance(file, int),
+                )
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:
+                    raise
+                raise Unsupported(
+                    f"the filesystem cannot hold the extended attribute"
+                    f" {name.decode(errors='replace')} of {_shown(entry)}",
+                    remedy="keep the data root on ext4, xfs or btrfs",
+                ) from None
+
+    # -- deletions ---------------------------------------------------------------------------
+
+    def _mark(self, above: bytes, base: bytes, entry: Entry) -> None:
+        """A member whose name says that something of the lower layers is gone."""
+        name = base[len(_MARK) :]
+        names = components(above)
+        if base.startswith(_BOOKKEEPING) and base != _OPAQUE_MARK:
+            return
+        if name in (b"", b".", b".."):
+            raise Corrupt(f"corrupt tar member {_shown(entry)}: it deletes nothing that has a name")
+        if names is None or self._is_hidden(b"/".join(names) + b"/"):
+            return
+        folder = self.folders.walk(names)
+        if self._is_hidden(folder.path + b"/"):
+            return
+        if base == _OPAQUE_MARK:
+            self.opaque_root = self.opaque_root or not folder.path
+            self._set_opaque(folder.fd, folder.path)
+        else:
+            self._delete(folder, name, folder.child(name))
+
+    def _delete(self, folder: Folder, name: bytes, path: bytes) -> None:
+        """Delete what lower layers have at a name, by the kernel's mark or by removing it."""
+        try:
+            found = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
+        else:
+            if not self._is_of_layer(path, found):
+                self._remove(folder.fd, name, path, found)
+            elif stat.S_ISDIR(found.st_mode):
+                self.fresh.add(path)
+                fd = os.open(name, _FOLDER, dir_fd=folder.fd)
+                try:
+                    self._set_opaque(fd, path)
+                finally:
+                    os.close(fd)
+                return
+            else:
+                return
+        self.gone.add(path)
+        if self.overlay:
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=folder.fd)
+            self.inodes += 1
+
+    def _is_of_layer(self, path: bytes, found: os.stat_result) -> bool:
+        """Whether this layer put something there that is more than a mark or a way to one."""
+        if stat.S_ISDIR(found.st_mode):
+            return path in self.claimed
+        if self.overlay:
+            return not (stat.S_ISCHR(found.st_mode) and found.st_rdev == 0)
+        return path in self.written
+
+    def _set_opaque(self, fd: int, path: bytes) -> None:
+        self.opaque.add(path)
+        if self.overlay:
+            os.setxattr(fd, xattrs.OPAQUE, b"y")
+        self._empty(fd, path)
+
+    def _empty(self, fd: int, path: bytes) -> None:
+        """Delete what is not this layer's in a folder, at any depth."""
+        for text in os.listdir(fd):
+            name = os.fsencode(text)
+            below = path + b"/" + name if path else name
+            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not self._is_of_layer(below, found):
+                self._remove(fd, name, below, found)
+            elif stat.S_ISDIR(found.st_mode):
+                child_fd = os.open(name, _FOLDER, dir_fd=fd)
+                try:
+                    self._empty(child_fd, below)
+                finally:
+                    os.close(child_fd)
+
+    def _clear(self, folder: Folder, base: bytes, found: os.stat_result | None = None) -> None:
+        """Make way for a member: remove what has its name."""
+        if found is None:
+            found = os.stat(base, dir_fd=folder.fd, follow_symlinks=False)
+        self._remove(folder.fd, base, folder.child(base), found)
+
+    def _remove(self, dir_fd: int, name: bytes, path: bytes, found: os.stat_result) -> None:
+        """Delete a file or a whole tree; the recorder keeps the content of what was ours."""
+        kind = stat.S_IFMT(found.st_mode)
+        if kind == stat.S_IFDIR:
+            fd = os.open(name, _FOLDER, dir_fd=dir_fd)
+            try:
+                for text in os.listdir(fd):
+                    child = os.fsencode(text)
+                    self._remove(
+                        fd,
+                        child,
+                        path + b"/" + child,
+                        os.stat(child, dir_fd=fd, follow_symlinks=False),
+                    )
+            finally:
+                os.close(fd)
+            os.rmdir(name, dir_fd=dir_fd)
+            for known in (self.implied, self.times):
+                known.pop(path, None)
+            for paths in (self.opaque, self.fresh, self.claimed, self.gone):
+                paths.discard(path)
+            self.folders.forget(path)
+        else:
+            if kind == stat.S_IFREG and found.st_size and self.reader.recorder is not None:
+                if self._is_ours(path):
+                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+                    try:
+                        self.reader.recorder.replaced(path, fd)
+                    finally:
+                        os.close(fd)
+            elif kind == stat.S_IFLNK:
+                self.folders.forget(path)
+            os.unlink(name, dir_fd=dir_fd)
+        self.written.discard(path)
+        self.inodes -= 1
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def finish(self) -> Extracted:
+        """Give implied folders their metadata and all folders their times."""
+        try:
+            told = tuple(sorted(self._settle_implied()))
+            root_fd = self.folders.root.fd
+            for path, mtime_ns in self.times.items():
+                os.utime(
+                    path or b".",
+                    ns=(mtime_ns, mtime_ns),
+                    dir_fd=root_fd,
+                    follow_symlinks=False,
+                )
+        except OSError as error:
+            _give_up(error, None)
+        return Extracted(self.size_bytes, self.inodes, told, self.opaque_root)
+
+    def _settle_implied(self) -> Iterator[bytes]:
+        for path, before in list(self.implied.items()):
+            hidden = path in self.fresh or self._is_hidden(path)
+            if not hidden:
+                yield path
+            if self.overlay:
+                below = self.lower(path) if self.lower is not None and not hidden else None
+                self._wear(path, below if below is not None and below.is_folder else None)
+            elif hidden or before is None:
+                self._wear(path, None)
+            else:
+                self.times[path] = before.mtime_ns
+
+    def _is_hidden(self, path: bytes) -> bool:
+        """Whether this layer hides, above this path, all that lower layers have there."""
+        if not (self.opaque or self.gone) or not path:
+            return False
+        if b"" in self.opaque:
+            return True
+        at = path.rfind(b"/")
+        while at > 0:
+            if path[:at] in self.opaque or path[:at] in self.gone:
+                return True
+            at = path.rfind(b"/", 0, at)
+        return False
+
+    def _wear(self, path: bytes, below: Below | None) -> None:
+        folder = self.folders.walk(path.split(b"/")) if path else self.folders.root
+        mode = 0o755 if below is None else below.mode & 0o7777
+        entry = Entry(path, Kind.FOLDER, mode)
+        if below is not None:
+            entry.uid, entry.gid, entry.mtime_ns = below.uid, below.gid, below.mtime_ns
+            entry.xattrs = below.xattrs
+        self._dress_folder(folder.fd, path, entry, made=False)
+
+
+def _strip_acls(file: int | bytes) -> None:
+    """Take off the access lists that a new file took over from its folder."""
+    for name in xattrs.ACLS:
+        try:
+            os.removexattr(file, name, follow_symlinks=isinstance(file, int))
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+                raise
+
+
+def _umask() -> int:
+    """This process's umask, read without the moment of changing it that os.umask needs."""
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"Umask:"):
+                return int(line[6:], 8)
+    return 0o777  # so each mode is set
+
+
+def _shown(entry: Entry) -> str:
+    return repr(entry.name[:200].decode(errors="replace"))
+
+
+def _give_up(error: OSError, entry: Entry | None) -> NoReturn:
+    where = f" at {_shown(entry)}" if entry is not None else ""
+    reason = os.strerror(error.errno or 0)
+    raised: LaminaError
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raised = OutOfSpace(f"no space left while unpacking a layer{where}: {reason}")
+    elif error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
+        raised = PermissionDenied(
+            f"unpacking a layer failed{where}: {reason}", remedy="run it as root"
+        )
+    elif error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOENT, errno.ERANGE, errno.E2BIG):
+        raised = Corrupt(f"corrupt tar member{where}: {reason}")
+    else:
+        raise error
+    raise raised from error
