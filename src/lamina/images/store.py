@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lamina.digests import ChainID, ImageID, chain_ids
+from lamina.digests import ChainID, ImageID
 from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound
 from lamina.images.config import SIZE_LIMIT_BYTES, ImageConfig
 from lamina.images.filters import ImageFilter
@@ -26,6 +26,8 @@ from lamina.images.history import HistoryStep, history_steps
 from lamina.images.image import Deleted, Image, Removal, Untagged
 from lamina.images.reference import Reference
 from lamina.images.removal import Situation, Use, plan_removal
+
+__all__ = ["Image", "ImageStore", "Pruned"]
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,6 +43,18 @@ _HEX = frozenset("0123456789abcdef")
 Removals = list[Removal]
 Images = list[Image]
 Steps = list[HistoryStep]
+TaggedImages = list[tuple[Reference, Image]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """An image whose row was deleted, and the layers it had."""
+
+    image: Image
+    stack: Sequence[Layer]
+
+
+Departures = list[_Gone]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +73,9 @@ class ImageStore:
     """The images of one data root, as far as its storage driver holds their layers."""
 
     def __init__(self, root: DataRoot, layers: LayerStore) -> None:
-        self._root = root
+        self.root = root
+        self.layers = layers
         self._database = root.database
-        self._layers = layers
 
     # -- making and naming ---------------------------------------------------------------------
 
@@ -84,7 +98,7 @@ class ImageStore:
         size = sum(layer.size_bytes for layer in self._stack(parsed.chain))
         now = time.time_ns()
         with self._database.transaction() as tx:
-            self._root.blobs.put(operation, config)
+            self.root.blobs.put(operation, config)
             tx.execute(
                 "INSERT INTO images(id, chain_id, size_bytes, created_ns, added_ns, parent_image)"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING",
@@ -123,8 +137,40 @@ class ImageStore:
 
     def resolve(self, text: str) -> Image:
         """The image that a person means: a name, a digest, an id, or an unambiguous id prefix."""
-        image, _ = self._resolve(text)
+        image, _ = self.resolve_named(text)
         return image
+
+    def resolve_named(self, text: str) -> tuple[Image, Reference | None]:
+        """The image, and the reference by which it was found (None: by id)."""
+        from_id = self._by_full_id(text)
+        if from_id is not None:
+            return from_id, None
+        reference = _reference_or_none(text)
+        if reference is not None:
+            named = self._by_reference(reference)
+            if named is not None:
+                return named, reference.pinned(reference.digest) if reference.digest else reference
+        prefixed = self._by_id_prefix(text)
+        if prefixed is not None:
+            return prefixed, None
+        if reference is None:
+            Reference.parse(text)  # says what is wrong with it
+        raise _no_such_image(text)
+
+    def named(self, reference: Reference) -> Image | None:
+        """The image of exactly this name, if there is one."""
+        return self._by_reference(reference)
+
+    def tagged(self, repository: str) -> TaggedImages:
+        """Every tag of a repository (by its full name) with its image, by tag."""
+        rows = self._database.read(
+            "SELECT tag, image FROM tags WHERE repository = ? ORDER BY tag", (repository,)
+        )
+        return [
+            (_stored(repository, tag=row["tag"]), image)
+            for row in rows
+            for image in self._images("images.id = ?", (row["image"],))
+        ]
 
     def list(self, wanted: ImageFilter | None = None, *, intermediate: bool = False) -> Images:
         """Images, newest first; `intermediate` includes untagged parents of others.
@@ -165,13 +211,8 @@ class ImageStore:
 
     def graph_driver(self, image: Image) -> dict[str, Any]:
         """Docker's `GraphDriver` of an image: the driver's name, and its folders."""
-        driver = self._layers.driver
-        stack = self._stack(image.chain)
-        data: dict[str, str] | None = None
-        if stack:
-            cache_ids = [layer.cache_id for layer in stack]
-            data = dict(driver.metadata(cache_ids[-1], cache_ids[:-1])) or None
-        return {"Data": data, "Name": driver.name}
+        data = {} if image.chain is None else self.layers.layer_metadata(image.chain)
+        return {"Data": data or None, "Name": self.layers.driver.name}
 
     def inspect(self, image: Image) -> dict[str, Any]:
         """The image with Docker's field names, in Docker's order."""
@@ -187,9 +228,9 @@ class ImageStore:
         Conflict (with Docker's words) where containers or other names forbid it.
         """
         removals: Removals = []
-        deleted: Images = []
+        deleted: Departures = []
         with self._database.transaction() as tx:
-            image, named = self._resolve(text)
+            image, named = self.resolve_named(text)
             plan = plan_removal(self._situation(tx, image), named, force=force)
             for reference in plan.untag:
                 self._drop_name(tx, reference)
@@ -224,7 +265,7 @@ class ImageStore:
     # -- below ---------------------------------------------------------------------------------
 
     def _stack(self, chain: ChainID | None) -> Sequence[Layer]:
-        return () if chain is None else self._layers.stack(chain)
+        return () if chain is None else self.layers.stack(chain)
 
     def _put_tag(self, tx: Transaction, image: ImageID, reference: Reference, now_ns: int) -> None:
         tx.execute(
@@ -246,10 +287,10 @@ class ImageStore:
                 (reference.name, reference.tag),
             )
 
-    def _delete_rows(self, tx: Transaction, image: Image, *, prune_parents: bool) -> Images:
+    def _delete_rows(self, tx: Transaction, image: Image, *, prune_parents: bool) -> Departures:
         """Delete the image's row, and those of its parents that nothing needs any more."""
+        gone = [_Gone(image, self._stack(image.chain))]
         tx.execute("DELETE FROM images WHERE id = ?", (image.id,))
-        gone = [image]
         if prune_parents and image.parent is not None:
             for parent in self._images("images.id = ?", (image.parent,)):
                 situation = self._situation(tx, parent)
@@ -257,20 +298,22 @@ class ImageStore:
                     gone += self._delete_rows(tx, parent, prune_parents=True)
         return gone
 
-    def _clear(self, image: Image) -> Removals:
+    def _clear(self, gone: _Gone) -> Removals:
         """Let go of what a deleted row kept: its layers, and its configuration.
 
         Only after the row's deletion is committed, so that no row ever names what is gone; a crash
         in between leaves what the next opening of the root clears.
         """
+        image = gone.image
         removals: Removals = [Deleted(image.id)]
         if image.chain is not None:
-            sizes = {layer.chain_id: layer.size_bytes for layer in self._stack(image.chain)}
-            for chain in self._layers.collect(image.chain):
-                removals.append(Deleted(chain, sizes.get(chain, 0)))
+            sizes = {layer.chain_id: layer.size_bytes for layer in gone.stack}
+            for chain in self.layers.collect(image.chain):
+                if chain in sizes:  # and not an init layer, which no image shows
+                    removals.append(Deleted(chain, sizes[chain]))
         with self._database.transaction() as tx:
             if tx.one("SELECT 1 FROM images WHERE id = ?", (image.id,)) is None:
-                self._root.blobs.remove(image.id)
+                self.root.blobs.remove(image.id)
         return removals
 
     def _situation(self, tx: Transaction, image: Image) -> Situation:
@@ -290,23 +333,6 @@ class ImageStore:
             "SELECT DISTINCT parent_image FROM images WHERE parent_image IS NOT NULL"
         )
         return frozenset(row["parent_image"] for row in rows)
-
-    def _resolve(self, text: str) -> tuple[Image, Reference | None]:
-        """The image, and the reference by which it was found (None: by id)."""
-        from_id = self._by_full_id(text)
-        if from_id is not None:
-            return from_id, None
-        reference = _reference_or_none(text)
-        if reference is not None:
-            named = self._by_reference(reference)
-            if named is not None:
-                return named, reference.pinned(reference.digest) if reference.digest else reference
-        prefixed = self._by_id_prefix(text)
-        if prefixed is not None:
-            return prefixed, None
-        if reference is None:
-            Reference.parse(text)  # says what is wrong with it
-        raise _no_such_image(text)
 
     def _by_full_id(self, text: str) -> Image | None:
         digits = text.removeprefix("sha256:")
@@ -350,7 +376,7 @@ class ImageStore:
             "SELECT * FROM images WHERE (chain_id IS NULL OR EXISTS ("
             " SELECT 1 FROM layers WHERE layers.driver = ? AND layers.chain_id = images.chain_id))"
             f" AND {condition} ORDER BY created_ns DESC, id",
-            (self._layers.driver.name, *args),
+            (self.layers.driver.name, *args),
         )
         for row in rows:
             yield self._image(row)
@@ -384,18 +410,13 @@ class ImageStore:
 
     def _read_config(self, image: ImageID) -> bytes:
         try:
-            raw: bytes = self._root.blobs.read(image, SIZE_LIMIT_BYTES)
+            raw: bytes = self.root.blobs.read(image, SIZE_LIMIT_BYTES)
         except NotFound as error:
             raise Corrupt(
                 f"the configuration of image {image.short} is missing",
                 remedy="load or build the image again",
             ) from error
         return raw
-
-
-def chains_of(config: ImageConfig) -> Sequence[ChainID]:
-    """The chain id of each layer of a configuration, base first."""
-    return chain_ids(config.diff_ids)
 
 
 def _stored(repository: str, *, tag: str | None = None, digest: Digest | None = None) -> Reference:

@@ -96,6 +96,7 @@ class CheckedStream:
         self._section = section
         self._digest = digest
         self._hash = hashlib.sha256()
+        self.started = False
         if size_bytes is not None and size_bytes != section.size_bytes:
             raise Corrupt(
                 f"invalid archive: blob {digest.short} has {section.size_bytes} bytes, "
@@ -106,6 +107,7 @@ class CheckedStream:
         """The next bytes."""
         data = self._section.read(size)
         self._hash.update(data)
+        self.started = True
         return data
 
     def finish(self) -> None:
