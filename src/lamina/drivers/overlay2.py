@@ -9,7 +9,10 @@
             work/                              overlayfs's own scratch
             merged/                            the mount point; empty when unmounted
             committed                          an empty file: this is a layer. Else: a snapshot
-            holders                            who needs it mounted; see holders.py
+            opaque                             an empty file: the layer hides all below it. (The
+                                               kernel heeds no such mark on a root, so a chain is
+                                               only stacked down to the newest such layer.)
+            holders                            who needs it mounted; see mountpoint.py
         l/<short name> -> ../<id>/diff
 
 `lower` binds an active snapshot: that is what is mounted. In a layer it tells on which chain the
@@ -29,10 +32,9 @@ of names (home.py), taken after that of <id>/.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
@@ -45,8 +47,9 @@ from lamina.drivers.contract import (
     Usage,
 )
 from lamina.drivers.deletion import delete_tree
-from lamina.drivers.holders import checked_holder, read_holders, write_holders
+from lamina.drivers.detached import open_empty, shown
 from lamina.drivers.home import Home, Staging
+from lamina.drivers.mountpoint import MountPoint
 from lamina.drivers.overlay_mount import MAX_LOWERS, Overlay
 from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound, Unsupported
 from lamina.linux import mounts as kernel
@@ -100,21 +103,21 @@ class Overlay2Driver(StorageDriver):
             return _Overlay2LayerWriter(self, staging, parents)
 
     def commit(self, snapshot_id: str, cache_id: str) -> None:
-        path = self._home.existing(snapshot_id)
-        target = self._home.folder(cache_id)
-        with self._locked(path):
+        path, target = self._home.existing(snapshot_id), self._home.folder(cache_id)
+        point = self._mount_point(snapshot_id)
+        with point.locked():
             self._check_active(snapshot_id)
-            if kernel.mounted(f"{path}/merged"):
+            if point.is_mounted():
                 raise Conflict(
                     f"cannot commit snapshot {snapshot_id}: it is mounted", remedy="unmount it"
                 )
+            point.forget()
             with self._home.locked():
                 if self._home.exists(cache_id):
                     raise Conflict(f"layer or snapshot {cache_id} already exists")
                 os.rename(path, target)
                 self._point_link(cache_id)
                 _write(f"{target}/committed", "")
-            write_holders(f"{target}/holders", [])
         delete_tree(f"{target}/work/work")
 
     def layer_root(self, cache_id: str) -> Path:
@@ -143,43 +146,21 @@ class Overlay2Driver(StorageDriver):
         return [kernel.Mount("bind", f"{self._path}/{snapshot_id}/diff", target, ("bind", mode))]
 
     def mount(self, snapshot_id: str, *, holder: str = DEFAULT_HOLDER) -> Path:
-        checked_holder(holder)
-        path = self._home.existing(snapshot_id)
-        target = f"{path}/merged"
-        with self._locked(path):
+        point = self._mount_point(snapshot_id)
+        with point.locked():
             self._check_active(snapshot_id)
-            if kernel.mounted(target):
-                holders = read_holders(f"{path}/holders")
-            else:
-                holders = []
-                self._attach(snapshot_id, target)
-            if holder not in holders:
-                write_holders(f"{path}/holders", [*holders, holder])
-        return Path(target)
+            point.hold(holder, lambda: self._attach(snapshot_id))
+        return Path(f"{self._path}/{snapshot_id}/merged")
 
     def unmount(self, snapshot_id: str, *, holder: str = DEFAULT_HOLDER) -> None:
-        path = self._home.folder(snapshot_id)
-        try:
-            with self._locked(path):
-                mounted = kernel.mounted(f"{path}/merged")
-                holders = read_holders(f"{path}/holders") if mounted else []
-                remaining = [name for name in holders if name != holder]
-                if mounted and not remaining:
-                    # Lazily: another mount namespace, or a program that still stands in it, must
-                    # not keep it here.
-                    kernel.unmount(f"{path}/merged", lazy=True)
-                if remaining != holders or not mounted:
-                    write_holders(f"{path}/holders", remaining)
-        except NotFound:
-            return
+        point = self._mount_point(snapshot_id)
+        with suppress(NotFound), point.locked():
+            point.release(holder)
 
     @contextmanager
     def view(self, parents: Sequence[str]) -> Iterator[Path]:
-        fd = self._open_view(parents)
-        try:
-            yield Path(f"/proc/{os.getpid()}/fd/{fd}")
-        finally:
-            os.close(fd)
+        with shown(self._open_view(parents)) as path:
+            yield path
 
     def changes(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[Change]:
         raise NotImplementedError
@@ -204,11 +185,10 @@ class Overlay2Driver(StorageDriver):
         return self._home.leftovers()
 
     def set_aside(self, id: str) -> None:
-        path = self._home.folder(id)
-        with suppress(NotFound), self._locked(path):
+        with ExitStack() as locks:
+            with suppress(NotFound):
+                locks.enter_context(self._mount_point(id).locked())
             self._home.set_aside(id, lambda path: self._refuse_removal(id, path))
-            return
-        self._home.set_aside(id, lambda path: self._refuse_removal(id, path))
 
     def sweep(self) -> None:
         for path in self._home.set_aside_paths():
@@ -252,6 +232,7 @@ class Overlay2Driver(StorageDriver):
             if staging.leftover is not None:
                 self._delete(staging.leftover)
             links = [self._link(parent) for parent in parents]
+            links = links[self._first_seen(parents) :]
             path = staging.path
             os.mkdir(f"{path}/diff", 0o755)
             _copy_root(f"{self._path}/{parents[-1]}/diff" if parents else None, f"{path}/diff")
@@ -288,7 +269,7 @@ class Overlay2Driver(StorageDriver):
         delete_tree(path)
 
     def _refuse_removal(self, id: str, path: str) -> None:
-        if kernel.mounted(f"{path}/merged"):
+        if self._mount_point(id).is_mounted():
             raise Conflict(
                 f"cannot remove snapshot {id}: it is mounted",
                 remedy="stop what uses it, unmount it",
@@ -306,7 +287,12 @@ class Overlay2Driver(StorageDriver):
 
     # Mounting
 
-    def _attach(self, snapshot_id: str, target: str) -> None:
+    def _mount_point(self, id: str) -> MountPoint:
+        path = self._home.folder(id)
+        return MountPoint(id, path, f"{path}/merged")
+
+    def _attach(self, snapshot_id: str) -> None:
+        target = f"{self._path}/{snapshot_id}/merged"
         with suppress(FileExistsError):
             os.mkdir(target, 0o700)
         with suppress(FileExistsError):
@@ -330,15 +316,16 @@ class Overlay2Driver(StorageDriver):
     def _open_view(self, parents: Sequence[str]) -> int:
         self._check_depth(parents)
         if not parents:
-            return _open_empty()
+            return open_empty()
         for parent in parents:
             self._check_committed(parent)
-        lowers = [f"{parent}/diff" for parent in reversed(parents)]
+        seen = parents[self._first_seen(parents) :]
+        lowers = [f"{parent}/diff" for parent in reversed(seen)]
         if len(lowers) == 1:
             # Overlayfs stacks two at least; a layer's own mount point is an empty folder.
             with suppress(FileExistsError):
-                os.mkdir(f"{self._path}/{parents[0]}/merged", 0o700)
-            lowers.append(f"{parents[0]}/merged")
+                os.mkdir(f"{self._path}/{seen[0]}/merged", 0o700)
+            lowers.append(f"{seen[0]}/merged")
         scratch: list[Staging] = []
 
         def scratch_folder() -> str:
@@ -350,6 +337,13 @@ class Overlay2Driver(StorageDriver):
         finally:
             for staging in scratch:
                 self._discard(staging)
+
+    def _first_seen(self, parents: Sequence[str]) -> int:
+        """The place in a chain of the newest layer that hides all below it; else 0."""
+        for place in range(len(parents) - 1, 0, -1):
+            if os.path.exists(f"{self._path}/{parents[place]}/opaque"):
+                return place
+        return 0
 
     # Short links
 
@@ -396,26 +390,6 @@ class Overlay2Driver(StorageDriver):
 
     # Checks
 
-    @contextmanager
-    def _locked(self, path: str) -> Iterator[None]:
-        """Alone with one id's folder; NotFound if it goes, or is replaced, while we wait."""
-        id = os.path.basename(path)
-        try:
-            fd = os.open(path, _FOLDER)
-        except FileNotFoundError:
-            raise NotFound(f"no such snapshot: {id}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            try:
-                same = os.path.samestat(os.fstat(fd), os.lstat(path))
-            except FileNotFoundError:
-                same = False
-            if not same:
-                raise NotFound(f"no such snapshot: {id}")
-            yield
-        finally:
-            os.close(fd)
-
     def _check_depth(self, parents: Sequence[str]) -> None:
         if len(parents) > MAX_LOWERS:
             raise Unsupported(
@@ -441,16 +415,23 @@ class _Overlay2LayerWriter(LayerWriter):
     def __init__(self, driver: Overlay2Driver, staging: Staging, parents: Sequence[str]) -> None:
         self._driver = driver
         self._staging = staging
-        self._parents = parents
+        self._parents = parents[driver._first_seen(parents) :]
 
     def apply(self, reader: TarReader) -> Extracted:
         from lamina.tar.extract import Whiteouts, extract
+        from lamina.tar.lower import StackBelow
 
-        root = os.open(f"{self._staging.path}/diff", _FOLDER)
-        try:
-            return extract(reader, root, style=Whiteouts.OVERLAY)
-        finally:
-            os.close(root)
+        with ExitStack() as opened:
+            lowers = []
+            for parent in reversed(self._parents):
+                lowers.append(os.open(self._driver.layer_root(parent), _FOLDER))
+                opened.callback(os.close, lowers[-1])
+            root = os.open(f"{self._staging.path}/diff", _FOLDER)
+            opened.callback(os.close, root)
+            extracted = extract(reader, root, style=Whiteouts.OVERLAY, lower=StackBelow(lowers))
+        if extracted.opaque_root:
+            _write(f"{self._staging.path}/opaque", "")
+        return extracted
 
     def commit(self) -> None:
         _write(f"{self._staging.path}/committed", "")
@@ -508,14 +489,3 @@ def _copy_root(source: str | None, target: str) -> None:
         if not name.startswith("trusted.overlay."):
             os.setxattr(target, name, os.getxattr(source, name))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def _open_empty() -> int:
-    """A descriptor of an empty read-only folder, mounted nowhere."""
-    fs_fd = syscalls.fsopen("tmpfs")
-    try:
-        syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_SET_STRING, "mode", "0755")
-        syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_CMD_CREATE, None, None)
-        return syscalls.fsmount(fs_fd, syscalls.MOUNT_ATTR_RDONLY)
-    finally:
-        os.close(fs_fd)
