@@ -194,7 +194,7 @@ class Tree:
 def resolve(root_fd: int, path: str) -> str:
     """The path with every link followed as if the tree were all there is; parts may be missing."""
     done: list[str] = []
-    waiting = [part for part in reversed(path.split("/"))]
+    waiting = list(reversed(path.split("/")))
     links = 0
     while waiting:
         part = waiting.pop()
