@@ -58,6 +58,7 @@ from lamina.linux import syscalls
 if TYPE_CHECKING:
     from lamina.tar.diff import Change
     from lamina.tar.extract import Extracted
+    from lamina.tar.lower import Lower
     from lamina.tar.reader import TarReader
 
 _LINK_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -163,10 +164,16 @@ class Overlay2Driver(StorageDriver):
             yield path
 
     def changes(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[Change]:
-        raise NotImplementedError
+        from lamina.tar.diff import overlay_changes
+
+        with self._compared(snapshot_id, parents) as (upper, lower):
+            yield from overlay_changes(upper, lower)
 
     def diff(self, snapshot_id: str, parents: Sequence[str], out: BinaryIO) -> None:
-        raise NotImplementedError
+        from lamina.tar.diff import write_overlay_diff
+
+        with self._compared(snapshot_id, parents) as (upper, lower):
+            write_overlay_diff(upper, out, lower)
 
     def usage(self, snapshot_id: str, parents: Sequence[str]) -> Usage:
         from lamina.drivers.usage import tree_usage
@@ -286,6 +293,21 @@ class Overlay2Driver(StorageDriver):
                 raise Conflict(f"cannot remove layer {id}: snapshot {other} stands on it")
 
     # Mounting
+
+    @contextmanager
+    def _compared(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[tuple[int, Lower]]:
+        """A snapshot's upper folder, and what to ask for what lies below it."""
+        from lamina.tar.lower import TreeBelow
+
+        upper = os.open(f"{self._home.existing(snapshot_id)}/diff", _FOLDER)
+        try:
+            lower = self._open_view(parents)
+            try:
+                yield upper, TreeBelow(lower)
+            finally:
+                os.close(lower)
+        finally:
+            os.close(upper)
 
     def _mount_point(self, id: str) -> MountPoint:
         path = self._home.folder(id)

@@ -42,7 +42,7 @@ def select(root: Path, requested: str | None = None) -> Selection:
     """The driver for this data root. Unsupported says what to do where none can work."""
     if requested:
         return _requested(root, requested)
-    prior = [name for name in _with_homes(root)]
+    prior = list(_with_homes(root))
     # vfs works everywhere, so it is what was fallen back on: another driver's home says more.
     weighty = [name for name in prior if name != "vfs"] or prior
     if len(weighty) > 1:
@@ -52,7 +52,7 @@ def select(root: Path, requested: str | None = None) -> Selection:
         )
     if weighty:
         return Selection(load(weighty[0]), "this data root already uses it")
-    refusals = []
+    refusals: list[str] = []
     for name in PREFERRED:
         driver = load(name)
         probe = driver.probe(root / name)
@@ -114,8 +114,7 @@ def _with_homes(root: Path) -> Iterator[str]:
 
 # Folders of a data root that no driver is called by: not worth asking the installed packages for.
 _NOT_DRIVERS = frozenset(
-    ("lamina.db", "lamina.db-wal", "lamina.db-shm", "blobs", "layers", "containers", "volumes")
-    + ("networks", "tmp", "locks", "lost+found")
+    ("blobs", "containers", "layers", "lost+found", "networks", "tmp", "volumes")
 )
 
 

@@ -176,13 +176,24 @@ class VfsDriver(StorageDriver):
             yield path
 
     def changes(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[Change]:
-        raise NotImplementedError
+        from lamina.tar.diff import tree_changes
+
+        with self._compared(snapshot_id, parents) as (below, tree, copied_ns):
+            yield from tree_changes(below, tree, untouched_before_ns=copied_ns)
 
     def diff(self, snapshot_id: str, parents: Sequence[str], out: BinaryIO) -> None:
-        raise NotImplementedError
+        from lamina.tar.diff import write_tree_diff
+
+        with self._compared(snapshot_id, parents) as (below, tree, copied_ns):
+            write_tree_diff(below, tree, out, untouched_before_ns=copied_ns)
 
     def usage(self, snapshot_id: str, parents: Sequence[str]) -> Usage:
-        raise NotImplementedError
+        from lamina.drivers.usage import changed_usage
+        from lamina.tar.diff import tree_changes
+
+        with self._compared(snapshot_id, parents) as (below, tree, copied_ns):
+            changes = tree_changes(below, tree, untouched_before_ns=copied_ns)
+            return changed_usage(self._home.folder(snapshot_id), changes)
 
     # Both
 
@@ -221,6 +232,28 @@ class VfsDriver(StorageDriver):
         return [("Backing Filesystem", backing_filesystem(self._path))]
 
     # Parts
+
+    @contextmanager
+    def _compared(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+        """The trees below and of a snapshot, and until when it was as below."""
+        path = self._home.existing(snapshot_id)
+        with ExitStack() as opened:
+            place = opened.enter_context(self.view(parents))
+            below = os.open(place, _FOLDER & ~os.O_NOFOLLOW)
+            opened.callback(os.close, below)
+            tree = os.open(path, _FOLDER)
+            opened.callback(os.close, tree)
+            yield below, tree, self._copied_ns(snapshot_id, parents)
+
+    def _copied_ns(self, snapshot_id: str, parents: Sequence[str]) -> int:
+        """Until when the snapshot was a copy of this chain; 0 if it never was known to be."""
+        if list(parents) != self._parents_of(snapshot_id):
+            return 0
+        try:
+            with open(f"{self._path}/active/{snapshot_id}/copied", encoding="ascii") as file:
+                return int(file.read())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def _stage(self, id: str) -> Staging:
         staging = self._home.stage(id)
