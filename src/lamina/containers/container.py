@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lamina.containers.ending import alive, observed, remove, running_conflict
+from lamina.errors import Conflict, NotFound
 
+if TYPE_CHECKING:
     from lamina.containers.config import ContainerConfig, ExecConfig, HostConfig
     from lamina.containers.console import Streams
+    from lamina.containers.logs import LogLine
+    from lamina.containers.parts import Parts
+    from lamina.containers.records import Record
     from lamina.containers.state import ContainerState
     from lamina.digests import ImageID
     from lamina.drivers.contract import Usage
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One piece of logged output: which stream, when, and the bytes with their line end."""
-
-    stream: str
-    time_ns: int
-    text: bytes
+    from lamina.tar.diff import Change
 
 
 class Container:
-    """A handle on one container of a store; its state is read from the database when asked.
+    """A handle on one container of a store; its state is read from the database when asked."""
 
-    `id`, `name` (without the slash), `config`, `host_config`, `image` (reference as typed),
-    `image_id` and `created_ns` never change but for the name.
-    """
+    def __init__(self, parts: Parts, record: Record) -> None:
+        self._parts = parts
+        self._record = record
+        self._fresh = True
 
-    id: str
-    name: str
-    image: str
-    image_id: ImageID
-    created_ns: int
-    config: ContainerConfig
-    host_config: HostConfig
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        """Its name, without Docker's leading slash."""
+        return self._record.name
+
+    @property
+    def image(self) -> str:
+        """The image as it was named when the container was made."""
+        return self._record.config.image
+
+    @property
+    def image_id(self) -> ImageID:
+        """The id of its image."""
+        return self._record.image_id
+
+    @property
+    def created_ns(self) -> int:
+        """When it was made, in nanoseconds since the epoch."""
+        return self._record.created_ns
+
+    @property
+    def config(self) -> ContainerConfig:
+        """What runs in it (the image's configuration merged in)."""
+        return self._record.config
+
+    @property
+    def host_config(self) -> HostConfig:
+        """How this host runs it."""
+        return self._record.host_config
+
+    @property
+    def mount_points(self) -> Sequence[Mapping[str, Any]]:
+        """Its volumes and host folders, as `MountPoint.to_json` writes them."""
+        return self._record.mount_points
 
     @property
     def state(self) -> ContainerState:
         """The state now. A container whose processes died unrecorded is seen as exited."""
-        raise NotImplementedError
+        return observed(self._parts, self._read())
 
     def start(
-        self,
-        streams: Streams | None = None,
-        *,
-        on_start: Callable[[], None] | None = None,
+        self, streams: Streams | None = None, *, on_start: Callable[[], None] | None = None
     ) -> int | None:
         """Start it. Without streams returns None at once; with streams stays attached.
 
-        Attached: returns the exit code, or None where the user typed the detach keys. A
-        container with auto_remove is gone afterwards. RuntimeFailure (exit code 125, 126, 127 as
-        Docker's) where it cannot be started. A running container is left as it is.
+        Attached: returns the exit code, or None where the user typed the detach keys; `on_start`
+        is called as soon as it runs. A container with auto_remove is gone afterwards.
+        RuntimeFailure (exit code 125, 126, 127 as Docker's) where it cannot be started. A running
+        container is left as it is (and attached to).
         """
-        raise NotImplementedError
+        from lamina.containers.starting import start_attached, start_detached
+
+        self._read()
+        self._fresh = False
+        if streams is not None:
+            return start_attached(self._parts, self.id, streams, on_start)
+        start_detached(self._parts, self.id)
+        if on_start is not None:
+            on_start()
+        return None
 
     def attach(self, streams: Streams) -> int | None:
         """Attach to it while it runs; exit code, or None when detached by keys."""
-        raise NotImplementedError
+        from lamina.containers.starting import attach_running
+
+        if not self.state.running:
+            raise Conflict("You cannot attach to a stopped container, start it first")
+        return attach_running(self._parts, self.id, streams)
 
     def exec(self, config: ExecConfig, streams: Streams | None = None) -> int | None:
         """Run a command in it. Without streams it is detached: returns None at once.
@@ -69,30 +108,54 @@ class Container:
         With streams: the command's exit code, or None when detached by keys. RuntimeFailure
         with exit code 126 (not executable) or 127 (not found). Conflict: it is not running.
         """
-        raise NotImplementedError
+        from lamina.containers.execution import execute
+
+        return execute(self._parts, self.id, config, streams)
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Its stop signal, then SIGKILL after the timeout (None: its own, else 10 seconds)."""
-        raise NotImplementedError
+        from lamina.containers.waiting import stop
+
+        self._fresh = False
+        stop(self._parts, self.id, timeout_s)
 
     def kill(self, signal: str = "KILL") -> None:
         """Send this signal (name with or without SIG, or number). Conflict: it is not running."""
-        raise NotImplementedError
+        from lamina.containers.waiting import kill
+
+        self._fresh = False
+        kill(self._parts, self.id, signal)
 
     def wait(self) -> int:
         """Wait until it does not run (any number of callers); its exit code."""
-        raise NotImplementedError
+        from lamina.containers.waiting import wait_ended
+
+        self._fresh = False
+        return wait_ended(self._parts, self.id)
 
     def remove(self, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it, its writable layer and, with `volumes`, its anonymous volumes.
 
         Conflict where it runs and `force` is not given (force kills it first).
         """
-        raise NotImplementedError
+        if self.state.running:
+            if not force:
+                raise running_conflict(self._record)
+            try:
+                self.kill("KILL")
+            except Conflict:
+                pass  # it has ended by itself
+            except NotFound:
+                return  # it removes itself at its end
+        remove(self._parts, self._record, volumes=volumes)
 
     def rename(self, name: str) -> None:
         """Give it another name. Conflict: the name is taken."""
-        raise NotImplementedError
+        from lamina.containers.names import check_name
+
+        self._parts.records.rename(self.id, check_name(name))
+        self._fresh = False
+        self._read()
 
     def logs(
         self,
@@ -103,20 +166,53 @@ class Container:
         until_ns: int | None = None,
     ) -> Iterator[LogLine]:
         """What it wrote, oldest first; `follow` goes on until it exits."""
-        raise NotImplementedError
+        from lamina.containers.logs import read_log
+
+        if self.host_config.log_driver == "none":
+            raise Conflict("configured logging driver does not support reading")
+        return read_log(
+            self._parts.log(self.id),
+            follow=self._runs if follow else None,
+            tail=tail,
+            since_ns=since_ns,
+            until_ns=until_ns,
+        )
 
     def size(self) -> Usage:
         """What its writable layer holds (`.size_bytes`, as `ps --size`)."""
-        raise NotImplementedError
+        return self._parts.layers.usage(self.id)
 
     def virtual_size_bytes(self) -> int:
         """The writable layer and the read-only image together."""
-        raise NotImplementedError
+        layers = self._parts.layers
+        parent = layers.snapshot_parent(self.id)
+        return self.size().size_bytes + sum(layer.size_bytes for layer in layers.stack(parent))
 
-    def changes(self) -> Iterator[Any]:
+    def changes(self) -> Iterator[Change]:
         """What differs from the image: `Change(kind, path)`, as `docker diff`."""
-        raise NotImplementedError
+        return self._parts.layers.changes(self.id)
 
     def inspect(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's document (`docker inspect`)."""
-        raise NotImplementedError
+        from lamina.containers.inspection import inspection
+
+        state = self.state
+        document = inspection(self._parts, self._record, state)
+        if size:
+            document["SizeRw"] = self.size().size_bytes
+            document["SizeRootFs"] = self.virtual_size_bytes()
+        return document
+
+    def _read(self) -> Record:
+        # A handle that was just made from its row need not read it again.
+        if self._fresh:
+            self._fresh = False
+        else:
+            self._record = self._parts.records.get(self.id)
+        return self._record
+
+    def _runs(self) -> bool:
+        record = self._parts.records.find(self.id)
+        if record is None:
+            return False
+        return alive(record) if record.state.running else False

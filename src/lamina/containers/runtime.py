@@ -78,8 +78,21 @@ class Runtime:
 
     def delete(self, container_id: str) -> None:
         """Kill what is left of the container and drop the runtime's state of it; idempotent."""
-        if os.path.exists(self.state / container_id):
-            self.call("delete", "--force", container_id)
+        self.end_delete(self.begin_delete(container_id))
+
+    def begin_delete(self, container_id: str) -> Child | None:
+        """The same, under way while the caller does other things; end it by `end_delete`."""
+        if not os.path.exists(self.state / container_id):
+            return None
+        return Child(self.command("delete", "--force", container_id))
+
+    def end_delete(self, deletion: Child | None) -> None:
+        """Wait for a deletion that was begun; RuntimeFailure where it failed."""
+        if deletion is None:
+            return
+        status, text = deletion.wait()
+        if status:
+            raise failure(text, f"{self.name} delete")
 
     def run(
         self,
@@ -132,7 +145,12 @@ class Runtime:
                 actions.append((os.POSIX_SPAWN_DUP2, write_end, stream))
             try:
                 child = os.posix_spawn(
-                    command[0], list(command), ENVIRONMENT, file_actions=actions, setpgroup=0
+                    command[0],
+                    list(command),
+                    ENVIRONMENT,
+                    file_actions=actions,
+                    setpgroup=0,
+                    setsigdef=(signal.SIGPIPE,),
                 )
             finally:
                 for write_end in writers:
@@ -185,26 +203,48 @@ def find_program(name: str) -> str | None:
     return None
 
 
-def capture(command: Sequence[str]) -> tuple[int, str]:
-    """Run a program to its end; its exit status, and all it printed (both streams)."""
-    read_end, write_end = os.pipe()
-    try:
+class Child:
+    """A program under way whose output (both streams) is collected."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._output, write_end = os.pipe()
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, write_end, 1),
             (os.POSIX_SPAWN_DUP2, write_end, 2),
         ]
         try:
-            child = os.posix_spawn(command[0], list(command), ENVIRONMENT, file_actions=actions)
+            self._pid = os.posix_spawn(
+                command[0],
+                list(command),
+                ENVIRONMENT,
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE,),
+            )
+        except BaseException:
+            os.close(self._output)
+            raise
         finally:
             os.close(write_end)
+
+    def wait(self) -> tuple[int, str]:
+        """Its exit status and all it printed, when it has ended."""
         pieces = []
-        while piece := os.read(read_end, _PIECE_BYTES):
-            pieces.append(piece)
-    finally:
-        os.close(read_end)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return status if status >= 0 else 128 - status, b"".join(pieces).decode(errors="replace")
+        try:
+            while piece := os.read(self._output, _PIECE_BYTES):
+                pieces.append(piece)
+        finally:
+            os.close(self._output)
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        text = b"".join(pieces).decode(errors="replace")
+        return status if status >= 0 else 128 - status, text
+
+
+def capture(command: Sequence[str]) -> tuple[int, str]:
+    """Run a program to its end; its exit status, and all it printed (both streams)."""
+    return Child(command).wait()
 
 
 def failure(text: str, doing: str) -> RuntimeFailure:

@@ -1,0 +1,137 @@
+"""`exec`: a command in a container that runs, under a monitor of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.containers.capabilities import KNOWN, chosen
+from lamina.containers.config import merge_environment
+from lamina.containers.ending import clear_folder, observed
+from lamina.containers.monitor import Launch, process_start_time, resize
+from lamina.containers.spec import RuntimePlan, process
+from lamina.containers.starting import process_environment, void
+from lamina.containers.users import resolve_user
+from lamina.errors import Conflict, InvalidInput, RuntimeFailure
+
+if TYPE_CHECKING:
+    from lamina.containers.config import ExecConfig
+    from lamina.containers.console import Streams
+    from lamina.containers.parts import Parts
+    from lamina.containers.records import Record
+
+_FAILED = 255
+
+
+def execute(
+    parts: Parts, container_id: str, config: ExecConfig, streams: Streams | None
+) -> int | None:
+    """Run the command; its exit code, or None where it is detached from."""
+    record = parts.records.get(container_id)
+    if not config.cmd:
+        raise InvalidInput("No exec command specified")
+    if not observed(parts, record).running:
+        raise Conflict(f"Container {record.id} is not running")
+    session_id = os.urandom(32).hex()
+    folder = parts.run_folder(record.id) / "exec" / session_id
+    os.makedirs(folder, 0o700)
+    try:
+        specification = folder / "process.json"
+        with open(specification, "w", encoding="utf-8") as file:
+            json.dump(process_of(record, config), file)
+        launch = Launch(
+            container_id=record.id,
+            session_id=session_id,
+            name=record.name,
+            folder=folder,
+            log="none",
+            terminal=config.tty,
+            stdin=config.open_stdin,
+            leave_stdin_open=config.open_stdin and config.tty,
+            process_spec=specification,
+            attached=streams is not None,
+            # Its folder goes when it ends, without a process of ours.
+            exit_command=("/bin/rm", "-rf", "--", str(folder)) if streams is None else (),
+        )
+        if streams is None:
+            session = parts.monitor.launch(launch)
+            try:
+                session.created("exec")
+            finally:
+                session.close()
+            return None
+        return _attached(parts, launch, streams)
+    except RuntimeFailure:
+        _discard(folder)
+        raise
+
+
+def process_of(record: Record, config: ExecConfig) -> dict[str, object]:
+    """The runtime's process object of the command."""
+    container, host = record.config, record.host_config
+    text = config.user or container.user
+    # The root as the container sees it, with all that is mounted in it.
+    user = resolve_user(text, f"/proc/{record.pid}/root", groups=host.group_add)
+    environment = merge_environment(process_environment(container, user), config.env)
+    if config.tty and not any(entry.startswith("TERM=") for entry in environment):
+        environment = (*environment, "TERM=xterm")
+    privileged = config.privileged or host.privileged
+    capabilities = KNOWN if privileged else chosen(host.cap_add, host.cap_drop)
+    plan = RuntimePlan(
+        rootfs="",
+        args=config.cmd,
+        env=environment,
+        cwd=config.working_dir or container.working_dir or "/",
+        user=user,
+        tty=config.tty,
+        oom_score_adj=host.oom_score_adj,
+        rlimits=host.ulimits,
+    )
+    return process(plan, capabilities)
+
+
+def _attached(parts: Parts, launch: Launch, streams: Streams) -> int | None:
+    from lamina.containers.attach import connect, relay
+    from lamina.containers.console import SignalProxy, raw_terminal, terminal_size
+    from lamina.containers.watch import send_signal
+
+    def resized() -> None:
+        size = terminal_size(streams)
+        if size is not None:
+            resize(launch.folder, *size)
+
+    detached = False
+    with SignalProxy(
+        enabled=streams.signal_proxy, on_resize=resized if launch.terminal else None
+    ) as signals:
+        session = parts.monitor.launch(launch)
+        try:
+            session.attachable()
+            with connect(launch.folder) as connection:
+                session.proceed()
+                pid = session.created("exec")
+                if launch.terminal:
+                    resized()
+                started = process_start_time(pid)
+                signals.deliver_to(lambda number: void(send_signal(pid, started, number)))
+                with raw_terminal(streams.stdin if launch.terminal else None):
+                    detached = not relay(connection, streams, terminal=launch.terminal)
+            if detached:
+                return None
+            message = session.sync.message()
+            code = _FAILED if message is None else message.get("data", _FAILED)
+            return code if isinstance(code, int) and code >= 0 else _FAILED
+        finally:
+            session.close()
+            if not detached:
+                _discard(launch.folder)
+
+
+def _discard(folder: Path) -> None:
+    try:
+        clear_folder(folder)
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,63 @@
+"""What the work on containers needs of the engine, and where a container's things lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.containers.records import ContainerRecords
+
+if TYPE_CHECKING:
+    from lamina.containers.monitor import Monitor
+    from lamina.containers.runtime import Runtime
+    from lamina.layers.store import LayerStore
+    from lamina.networks.store import NetworkStore
+    from lamina.store.root import DataRoot
+    from lamina.volumes.store import VolumeStore
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The stores below containers/, and the programs that run them."""
+
+    root: DataRoot
+    layers: LayerStore
+    networks: NetworkStore
+    volumes: VolumeStore
+    runtime_name: str | None = None
+
+    @cached_property
+    def records(self) -> ContainerRecords:
+        """The rows."""
+        return ContainerRecords(self.root.database, self.layers.driver.name)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The OCI runtime; Unsupported where there is none."""
+        from lamina.containers.runtime import Runtime
+
+        return Runtime.find(self.runtime_name, self.root.run / "runtime")
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """conmon; Unsupported where there is none."""
+        from lamina.containers.monitor import Monitor
+
+        return Monitor.find(self.runtime)
+
+    def run_folder(self, container_id: str) -> Path:
+        """The container's folder for what a reboot may clear (drawn in monitor.py)."""
+        return self.root.run / "containers" / container_id
+
+    def made_run_folder(self, container_id: str) -> Path:
+        """The same, made where it is missing."""
+        folder = self.run_folder(container_id)
+        os.makedirs(folder, 0o700, exist_ok=True)
+        return folder
+
+    def log(self, container_id: str) -> Path:
+        """The container's log file."""
+        return self.root.container_dir(container_id) / f"{container_id}-json.log"
