@@ -119,7 +119,7 @@ class LayerStore:
                 diff_id=facts.diff_id,
                 size_bytes=facts.size_bytes,
                 inodes=facts.inodes,
-                implied=(),  # a diff has an entry for every parent folder
+                implied=facts.implied,
                 hides_all_below=False,
                 boot_id=self.root.boot_id,
             )
@@ -195,18 +195,23 @@ class LayerStore:
         kind: str = "container",
         size_limit_bytes: int | None = None,
         op: Operation | None = None,
+        beneath: ChainID | None = None,
     ) -> None:
         """Make an active snapshot on a layer.
 
         `kind` is `container`, `init` or `build`. Within `op` it is undone if that fails, unless a
         row of a container names it by then; a build's goes with its operation in any case. Without
-        `op` it stands when this returns.
+        `op` it stands when this returns. `beneath` names a layer to put below the whole chain: it
+        shows where nothing else does and is no part of what the snapshot becomes. Only drivers
+        whose layers do not depend on their parent can do that.
         """
+        if beneath is not None and self.driver.capabilities.layers_depend_on_parent:
+            raise Unsupported(f"the storage driver {self._name} cannot put a layer beneath others")
         if op is None:
             with self.root.operation("prepare") as own:
-                self._prepare(own, snapshot_id, parent, kind, size_limit_bytes)
+                self._prepare(own, snapshot_id, parent, kind, size_limit_bytes, beneath)
         else:
-            self._prepare(op, snapshot_id, parent, kind, size_limit_bytes)
+            self._prepare(op, snapshot_id, parent, kind, size_limit_bytes, beneath)
 
     def mount(self, snapshot_id: str, *, holder: str = "engine") -> Path:
         """Mount an active snapshot for `holder` (see the drivers' contract)."""
@@ -414,6 +419,7 @@ class LayerStore:
         parent: ChainID | None,
         kind: str,
         size_limit_bytes: int | None,
+        beneath: ChainID | None,
     ) -> None:
         op.begin()
         if parent is not None:
@@ -421,7 +427,7 @@ class LayerStore:
         with self.root.database.transaction():
             if self.records.has_snapshot(snapshot_id):
                 raise Conflict(f"snapshot {snapshot_id} already exists")
-            parents = self._cache_ids(parent)
+            parents = self._cache_ids(beneath) + self._cache_ids(parent)
             if kind == "build":
                 op.scratch("snapshot", self._name, snapshot_id)
             else:

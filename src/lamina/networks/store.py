@@ -112,9 +112,12 @@ class NetworkStore:
         address: str = "",
         mac: str = "",
         network: str = "bridge",
+        kept_by: Path | None = None,
     ) -> Endpoint:
         """Makes the container's namespace, joins it to the bridge and publishes its ports.
 
+        The endpoint lives as long as the folder `kept_by`: the container's own, unless it is of
+        something else (a build), which is then gone with that.
         Whatever an earlier life of the container left is taken down first. On failure nothing
         of it is left.
         """
@@ -147,7 +150,7 @@ class NetworkStore:
                     ports, [port for other in others for port in other.ports], _is_free
                 ),
             )
-            self._write(endpoint)
+            self._write(endpoint, kept_by)
             try:
                 create_namespace(Path(endpoint.namespace))
                 netavark.setup(Path(endpoint.namespace), _document(endpoint, str(subnet), name))
@@ -173,6 +176,7 @@ class NetworkStore:
         except ValueError:
             return None
         fields.pop("root", None)
+        fields.pop("kept_by", None)
         fields["ports"] = tuple(PortMapping(**port) for port in fields["ports"])
         return Endpoint(**fields)
 
@@ -250,8 +254,10 @@ class NetworkStore:
     def _file(self, container: str) -> Path:
         return self._run / "endpoints" / f"{container}.json"
 
-    def _write(self, endpoint: Endpoint) -> None:
+    def _write(self, endpoint: Endpoint, kept_by: Path | None) -> None:
         record = asdict(endpoint) | {"root": str(Path(self._root.path).resolve())}
+        if kept_by is not None:
+            record["kept_by"] = str(kept_by.resolve())
         _replace(self._file(endpoint.container), json.dumps(record))
 
     def _endpoints(self) -> Sequence[Endpoint]:
@@ -269,7 +275,8 @@ class NetworkStore:
                 record = json.loads(self._file(endpoint.container).read_bytes())
             except (OSError, ValueError):
                 continue
-            if not Path(record["root"], "containers", endpoint.container).exists():
+            kept_by = record.get("kept_by")
+            if not Path(kept_by or Path(record["root"], "containers", endpoint.container)).exists():
                 self._take_down(endpoint.container)
 
     def _take_down(self, container: str) -> None:
