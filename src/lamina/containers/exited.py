@@ -19,14 +19,14 @@ def main(arguments: list[str]) -> None:
         return  # the caller has done it all
     from lamina.containers.ending import finish
     from lamina.containers.parts import Parts
-    from lamina.drivers.selection import open_driver
+    from lamina.drivers.selection import load
     from lamina.layers.store import LayerStore
     from lamina.networks.store import NetworkStore
     from lamina.store.root import DataRoot
     from lamina.volumes.store import VolumeStore
 
     with DataRoot.open(root_path) as root:
-        driver, _ = open_driver(root.path, driver_name, {})
+        driver = load(driver_name)(root.driver_home(driver_name), {})
         parts = Parts(root, LayerStore(root, driver), NetworkStore(root), VolumeStore(root))
         finish(parts, container_id)
 
