@@ -14,6 +14,7 @@ A record is a byte that tells its kind, then big-endian lengths, then bytes:
 ```
 R  u32 length, bytes                          these bytes come next in the tar
 F  u16 length, path, u64 size, u32 crc-32     the content of this file of the layer comes next
+E                                             the tar ends here
 ```
 
 A file that a later member replaced can't be read back from the driver, so the journal holds it: its
@@ -68,8 +69,10 @@ class JournalWriter:
         self._path = path
         self._file = _create(path)
         self._file.write(_HEADER.pack(_MAGIC, 0))
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._records = compressor.stream_writer(self._file, closefd=False)
+        # A compressor makes one frame at a time.
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        self._records = self._compressor.stream_writer(self._file, closefd=False)
         self._raw: list[bytes] = []
         self._raw_bytes = 0
         self._references = 0
@@ -108,6 +111,7 @@ class JournalWriter:
         import zstandard
 
         self._write_raw()
+        self._records.write(b"E")
         self._records.flush(zstandard.FLUSH_FRAME)
         if self._replaced is not None:
             start = self._file.tell()
@@ -201,9 +205,7 @@ def _records(file: BinaryIO, what: str) -> Iterator[bytes | tuple[bytes, int, in
     import zstandard
 
     file.seek(_HEADER.size)
-    stream = zstandard.ZstdDecompressor().stream_reader(
-        file, read_size=1 << 17, read_across_frames=False, closefd=False
-    )
+    stream = zstandard.ZstdDecompressor().stream_reader(file, read_size=1 << 17, closefd=False)
 
     def take(size: int) -> bytes:
         pieces = []
@@ -216,7 +218,7 @@ def _records(file: BinaryIO, what: str) -> Iterator[bytes | tuple[bytes, int, in
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     try:
-        while kind := stream.read(1):
+        while (kind := take(1)) != b"E":
             if kind == b"R":
                 (length,) = struct.unpack(">I", take(4))
                 if length > _RAW_LIMIT:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from lamina.digests import DiffID
 
 if TYPE_CHECKING:
     from lamina.layers.store import Progress
+    from lamina.tar.reader import Stream
 
 
 class TarStream:
     """The uncompressed tar of a layer; knows its diff id when all of it has been read."""
 
-    def __init__(self, stream: BinaryIO, progress: Progress | None = None) -> None:
+    def __init__(self, stream: Stream, progress: Progress | None = None) -> None:
         from lamina.tar.compression import HashingReader, decompressed
 
         self._reader = HashingReader(decompressed(stream))
@@ -30,7 +31,7 @@ class TarStream:
 
     def finish(self) -> DiffID:
         """Read what is left of the stream, and name the whole."""
-        while self.read(1 << 20):
+        while self.read():
             pass
         return DiffID(self._reader.digest)
 

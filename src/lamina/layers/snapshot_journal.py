@@ -21,6 +21,7 @@ from lamina.tar.reader import TarReader
 
 if TYPE_CHECKING:
     from lamina.drivers.contract import StorageDriver
+    from lamina.tar.reader import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class DiffFacts:
     diff_id: DiffID
     size_bytes: int
     inodes: int
+    implied: tuple[str, ...]
+    """The root folder, where the diff has no entry for it. (All others it has.)"""
 
 
 def journal_of_snapshot(
@@ -62,15 +65,19 @@ def journal_of_snapshot(
     return facts
 
 
-def _consume(stream: object, record: JournalWriter) -> DiffFacts:
+def _consume(stream: Stream, record: JournalWriter) -> DiffFacts:
     size_bytes = inodes = 0
-    tar = TarStream(stream)  # type: ignore[arg-type]
-    reader = TarReader(tar, recorder=record)
-    for entry in reader:
-        if entry.kind is Kind.FILE and entry.size:
-            size_bytes += entry.size
-            reader.pass_over(entry.name.strip(b"/"))
-        inodes += entry.kind is not Kind.HARD_LINK
-    diff_id = tar.finish()
+    implied: tuple[str, ...] = ("",)
+    with TarStream(stream) as tar:
+        reader = TarReader(tar, recorder=record)
+        for entry in reader:
+            name = entry.name.strip(b"/")
+            if entry.kind is Kind.FILE:
+                size_bytes += entry.size
+                reader.pass_over(name)
+            elif name in (b"", b"."):
+                implied = ()
+            inodes += entry.kind is not Kind.HARD_LINK
+        diff_id = tar.finish()
     record.finish()
-    return DiffFacts(diff_id, size_bytes, inodes)
+    return DiffFacts(diff_id, size_bytes, inodes, implied)

@@ -444,11 +444,17 @@ class LayerStore:
         return self._cache_ids(self.snapshot_parent(snapshot_id))
 
     def _cache_ids(self, chain: ChainID | None) -> list[str]:
-        """The driver's ids of what shows through a layer, base first."""
+        """The driver's ids of what shows through a layer, base first.
+
+        Content that stands twice in a chain is given once, at its upper place: everything it has,
+        marks included, is there above all that lies between. (Overlayfs takes no folder twice.)
+        """
         shown: list[str] = []
         for layer in self.records.stack(chain):
             if layer.hides_all_below:
                 shown.clear()
+            elif layer.cache_id in shown:
+                shown.remove(layer.cache_id)
             shown.append(layer.cache_id)
         return shown
 
