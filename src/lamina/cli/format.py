@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lamina.cli.gotemplate import FUNCTIONS, Function, Struct, Template, TemplateError, go_json
+from lamina.cli.gotemplate import FUNCTIONS, Function, Map, Struct, Template, TemplateError, go_json
 from lamina.errors import InvalidInput
 
 __all__ = ["HELP", "INSPECT_HELP", "Listing", "inspect", "tabulate"]
@@ -86,32 +86,37 @@ class Listing:
 
 def inspect(found: Sequence[Mapping[str, Any]], template: str | None = None) -> str:
     """What `inspect` prints for these objects: indented JSON, or each by the template."""
+    objects = typed(found)
     if not template:
         import json
 
-        return json.dumps(found, indent=4, ensure_ascii=False) + "\n"
+        return json.dumps(objects, indent=4, ensure_ascii=False) + "\n"
     if template == "json":
-        return go_json(found) + "\n"
+        return go_json(objects) + "\n"
     parsed = _parse(template)
-    return "".join(f"{_execute(parsed, typed(each))}\n" for each in found)
+    return "".join(f"{_execute(parsed, each)}\n" for each in objects)
 
 
-# Fields of inspect's answers that hold maps with free keys: what is missing in one is no mistake.
-_MAPS = frozenset(
-    (
-        "Annotations", "Containers", "Data", "DriverOpts", "ExposedPorts", "Labels", "LogOpts",
-        "Metadata", "Networks", "OnBuild", "Options", "PortBindings", "Ports", "Runtimes",
-        "Storage", "StorageOpt", "Sysctls", "Tmpfs", "Volumes",
-    )
-)  # fmt: skip
+# Fields of inspect's answers that hold maps with free keys, what is missing in which is no mistake,
+# and what an absent key reads as when indexed: Go's zero value of the map's type.
+_MAPS: dict[str, Any] = {
+    **dict.fromkeys(
+        ("Annotations", "Data", "DriverOpts", "Labels", "LogOpts", "Metadata", "Options"), ""
+    ),
+    **dict.fromkeys(("Storage", "StorageOpt", "Sysctls", "Tmpfs"), ""),
+    **{key: [] for key in ("PortBindings", "Ports")},
+    **dict.fromkeys(("Containers", "ExposedPorts", "Networks", "Runtimes", "Volumes"), None),
+}
 
 
 def typed(value: Any, name: str = "", parent: str = "") -> Any:
     """An object of inspect's answer in which the template engine knows records from maps."""
     if isinstance(value, Mapping):
-        is_map = name in _MAPS or (name == "Config" and parent == "LogConfig")
-        fields = {key: typed(each, "" if is_map else key, name) for key, each in value.items()}
-        return fields if is_map else Struct("map[string]interface {}", fields, is_raw=True)
+        if name in _MAPS or (name == "Config" and parent == "LogConfig"):
+            entries = {key: typed(each, "", name) for key, each in sorted(value.items())}
+            return Map(entries, _MAPS.get(name, ""))
+        fields = {key: typed(each, key, name) for key, each in value.items()}
+        return Struct("map[string]interface {}", fields, is_raw=True)
     if isinstance(value, (list, tuple)):
         return [typed(each, "", name) for each in value]
     return value

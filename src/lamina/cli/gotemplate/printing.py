@@ -98,9 +98,9 @@ def go_float(value: float, verb: str = "g", precision: int = -1) -> str:
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
     if precision >= 0:
-        return _two_digit_exponent(f"{value:.{precision or (verb in 'gG')}{verb}}")
+        return f"{value:.{max(precision, verb in 'gG')}{verb}}"
     mantissa, exponent, sign = _shortest(value)
-    if verb in "gG" and -4 <= exponent < (21 if verb == "G21" else 6):
+    if verb in "gG" and -4 <= exponent < 6:
         verb = "f"
     if verb in "fF":
         if exponent < 0:
@@ -125,10 +125,6 @@ def _shortest(value: float) -> tuple[str, int, str]:
         return "0", 0, sign
     exponent = len(whole) - 1 - (len(digits) - len(stripped)) + int(power or 0)
     return stripped.rstrip("0") or "0", exponent, sign
-
-
-def _two_digit_exponent(text: str) -> str:
-    return text  # Python writes at least two digits of exponent, as Go does.
 
 
 def sprintf(form: str, values: list[Any]) -> str:
@@ -367,6 +363,9 @@ class _Verb:
 
     def _float(self, value: float) -> str:
         letter = "g" if self.letter == "v" else self.letter
+        if letter in "xX":
+            text = _hexadecimal(value)
+            return self._pad(text.upper() if letter == "X" else text)
         if letter not in "eEfFgG":
             return self._bad(value)
         precision = self.precision
@@ -375,8 +374,6 @@ class _Verb:
         text = go_float(value, letter, precision)
         if not text.startswith(("-", "+")):
             text = ("+" if "+" in self.flags else " " if " " in self.flags else "") + text
-        elif text == "+Inf" and "+" not in self.flags:
-            text = "+Inf"
         return self._pad(text, zeros=not text.endswith(("Inf", "NaN")))
 
     def _complex(self, value: complex) -> str:
@@ -391,12 +388,13 @@ class _Verb:
         if letter == "v" and "#" in self.flags:
             return self._pad(go_quote(value))
         if letter in "sv":
-            return self._pad(value if self.precision is None else value[: self.precision])
+            text = value if self.precision is None else value[: self.precision]
+            return self._pad(text, zeros=True)
         if letter == "q":
             cut = value if self.precision is None else value[: self.precision]
             if "#" in self.flags and "`" not in cut and cut.isprintable():
                 return self._pad(f"`{cut}`")
-            return self._pad(go_quote(cut))
+            return self._pad(go_quote(cut, ascii_only="+" in self.flags))
         if letter in "xX":
             data = value.encode(errors="surrogateescape")
             if self.precision is not None:
@@ -406,6 +404,13 @@ class _Verb:
                 text = " ".join("0x" + part for part in text.split(" "))
             return self._pad(text.upper() if letter == "X" else text)
         return self._bad(value)
+
+
+def _hexadecimal(value: float) -> str:
+    """Go's %x of a floating-point number: `0x1.cp+01`."""
+    mantissa, _, power = value.hex().partition("p")
+    mantissa = mantissa.rstrip("0").removesuffix(".") if "." in mantissa else mantissa
+    return f"{mantissa}p{power[0]}{power[1:].zfill(2)}"
 
 
 _BASES = {
@@ -437,7 +442,7 @@ _ESCAPES = {
 }
 
 
-def go_quote(text: str, mark: str = '"') -> str:
+def go_quote(text: str, mark: str = '"', *, ascii_only: bool = False) -> str:
     """strconv.Quote."""
     out = [mark]
     for letter in text:
@@ -448,7 +453,7 @@ def go_quote(text: str, mark: str = '"') -> str:
             out.append(_ESCAPES[letter])
         elif 0xDC80 <= code <= 0xDCFF:
             out.append(f"\\x{code - 0xDC00:02x}")
-        elif letter.isprintable():
+        elif letter.isprintable() and (letter.isascii() or not ascii_only):
             out.append(letter)
         elif code < 0x80:
             out.append(f"\\x{code:02x}")

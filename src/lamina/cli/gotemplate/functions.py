@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from lamina.cli.goprint import Map, Struct, go_json, go_value, sprint, sprintf, sprintln, type_name
+from lamina.cli.gotemplate.printing import (
+    Map,
+    Struct,
+    go_json,
+    go_value,
+    sprint,
+    sprintf,
+    sprintln,
+    type_name,
+)
 
 __all__ = ["FUNCTIONS", "CallError", "Function", "is_true"]
 
@@ -15,15 +23,29 @@ class CallError(Exception):
     """A function refuses its arguments."""
 
 
-@dataclass(frozen=True, slots=True)
 class Function:
-    """A function with the types of its parameters: "any", "string", "int" or "[]string"."""
+    """A function with the types of its parameters: "any", "string", "int" or "[]string".
 
-    does: Callable[..., Any]
-    takes: tuple[str, ...] = ()
-    more: str = ""  # the type of any further arguments
-    stops_at: bool | None = None  # `and`, `or`: the truth at which they stop evaluating
-    named: bool = False  # `call`: is given its first argument's source too
+    `more` is the type of any further arguments; `stops_at` the truth at which `and` and `or` stop
+    evaluating; one that is `named` is given its first argument's source too.
+    """
+
+    __slots__ = ("does", "more", "named", "stops_at", "takes")
+
+    def __init__(
+        self,
+        does: Callable[..., Any],
+        takes: tuple[str, ...] = (),
+        more: str = "",
+        *,
+        stops_at: bool | None = None,
+        named: bool = False,
+    ) -> None:
+        self.does = does
+        self.takes = takes
+        self.more = more
+        self.stops_at = stops_at
+        self.named = named
 
 
 def is_true(value: Any) -> bool:
@@ -90,7 +112,9 @@ def _len(item: Any) -> int:
         return len(item.encode(errors="surrogateescape"))
     if isinstance(item, (list, tuple)) or (isinstance(item, dict) and not isinstance(item, Struct)):
         return len(item)
-    raise CallError("len of nil pointer" if item is None else f"len of type {type_name(item)}")
+    if item is None:
+        raise CallError("reflect: call of reflect.Value.Type on zero Value")
+    raise CallError(f"len of type {type_name(item)}")
 
 
 def _call(name: str, function: Any, *args: Any) -> Any:
@@ -146,7 +170,7 @@ def _le(first: Any, second: Any) -> bool:
 def _operands(values: tuple[Any, ...]) -> str:
     if len(values) == 1 and isinstance(values[0], str):
         return values[0]
-    return sprint(values)
+    return sprint("<no value>" if value is None else value for value in values)
 
 
 def _html(*values: Any) -> str:
