@@ -174,8 +174,12 @@ class _Shown:
         return ago(self._now_s - moment_ns / 1e9)
 
     def _command(self, container: Container) -> str:
-        text = " ".join(container.config.command_line)
-        return f'"{text if self._no_trunc else truncate(text, _COMMAND_WIDTH)}"'
+        import json
+
+        program, *args = container.config.command_line
+        text = " ".join([program, *(f"'{arg}'" if " " in arg else arg for arg in args)])
+        text = text if self._no_trunc else truncate(text, _COMMAND_WIDTH)
+        return json.dumps(text, ensure_ascii=False)
 
     def _image(self, container: Container) -> str:
         """The name it was made by, or its image's id once that name means another image."""
