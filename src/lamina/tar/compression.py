@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from lamina.digests import Digest
 from lamina.errors import Corrupt
 from lamina.tar.reader import Stream
 
@@ -190,7 +191,7 @@ class HashingReader:
     """Reads a stream ahead in a thread, with the sha256 and the size of what went through.
 
     Use it as a context manager: leaving ends the thread, whether the stream was used up or not.
-    `hexdigest` and `size_bytes` are those of the whole stream once `read` has given b"".
+    `digest` and `size_bytes` are those of the whole stream once `read` has given b"".
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -260,9 +261,9 @@ class HashingReader:
         return data
 
     @property
-    def hexdigest(self) -> str:
-        """sha256 of all that went through, in hexadecimal."""
-        return self._hash.hexdigest()
+    def digest(self) -> Digest:
+        """The sha256 of all that went through."""
+        return Digest("sha256:" + self._hash.hexdigest())
 
     def close(self) -> None:
         """End the thread; what was not read is given up."""
