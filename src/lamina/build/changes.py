@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from lamina.build.dockerfile import DockerfileError, parse
 from lamina.build.dockerfile.nodes import read_nodes
-from lamina.build.outline import Platform, Wishes, outline
+from lamina.build.outline import Wishes, outline
 from lamina.build.plan import plan
 from lamina.errors import InvalidInput
 from lamina.images.config import ImageConfig, RunConfig
+from lamina.images.platform import Platform
 
 _BASE = "base"
 _ALLOWED = frozenset(

@@ -14,6 +14,7 @@ import errno
 import os
 import posixpath
 import stat
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -116,7 +117,6 @@ class Copier:
             os.fchmod(descriptor, 0o644 if self._mode is None else self._mode)
             if self._owner is not None:
                 os.fchown(descriptor, *self._owner)
-            os.utime(descriptor, ns=(0, 0))
         finally:
             os.close(descriptor)
 
@@ -234,7 +234,8 @@ class Copier:
 
     def _set_times(self) -> None:
         # A folder that was made for what is in it is as old as the newest of that.
-        made = dict.fromkeys(self._made, (self._newest_ns, self._newest_ns))
+        newest_ns = self._newest_ns or time.time_ns()
+        made = dict.fromkeys(self._made, (newest_ns, newest_ns))
         for folder, times in (made | self._times).items():
             os.utime(folder or ".", ns=times, dir_fd=self._root_fd, follow_symlinks=False)
 
@@ -248,7 +249,7 @@ def copy_content(source: int, target: int) -> None:
     except OSError as error:
         if error.errno not in _NO_RANGE:
             raise
-    while os.sendfile(target, source, None, _RANGE_BYTES):  # type: ignore[arg-type]
+    while os.sendfile(target, source, None, _RANGE_BYTES):
         pass
 
 

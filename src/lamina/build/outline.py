@@ -14,20 +14,9 @@ from lamina.build.dockerfile.instructions import Arg, Copy, From
 from lamina.build.dockerfile.words import expand
 from lamina.build.refusals import NotSupportedHere
 from lamina.errors import InvalidInput
+from lamina.images.platform import Platform
 
 SCRATCH = "scratch"
-
-
-@dataclass(frozen=True)
-class Platform:
-    """The operating system and processor an image is for."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
 @dataclass(frozen=True)
@@ -176,7 +165,7 @@ def _outlined(
     if not base:
         raise DockerfileError(f"base name ({start.base}) should not be blank", start.lines)
     platform = expanded(start.platform, args, dockerfile.escape, start)
-    if platform and platform not in (str(wishes.platform), wishes.platform.os):
+    if platform and not wishes.platform.fits(Platform.parse(platform)):
         raise NotSupportedHere(
             f"FROM --platform={platform} is not supported: images are built for "
             f"{wishes.platform} here",
