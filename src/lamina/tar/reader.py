@@ -86,7 +86,9 @@ class TarReader:
 
     def __next__(self) -> Entry:
         if self._left or self._padding:
-            self._skip(self._left + self._padding)
+            self._skip(self._left)
+            # Some writers (umoci's insert) leave out the last padding and the end mark.
+            self._skip(self._padding, may_end=True)
             self._left = self._padding = 0
         if self._ended:
             raise StopIteration
@@ -252,7 +254,7 @@ class TarReader:
         self._at += size
         return data
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int, *, may_end: bool = False) -> None:
         while True:
             step = min(size, len(self._buffer) - self._at)
             self._at += step
@@ -260,6 +262,8 @@ class TarReader:
             if not size:
                 return
             if not self._fill():
+                if may_end:
+                    return
                 raise Corrupt(f"truncated tar: it ends within {self._name()}")
 
     def _special(self, block: Block) -> bytes:
