@@ -76,12 +76,12 @@ def _row(step: HistoryStep, *, human: bool, no_trunc: bool, now_s: float) -> Map
     created_by = step.created_by.replace("\t", " ")
     shown_id = MISSING if step.id is None else str(step.id) if no_trunc else step.id.short
     return {
-        "ID": shown_id,
-        "CreatedAt": created_at,
-        "CreatedSince": created_since if human else created_at,
-        "CreatedBy": created_by if no_trunc else truncate(created_by, _COMMAND_WIDTH),
-        "Size": size(step.size_bytes) if human else str(step.size_bytes),
         "Comment": step.comment,
+        "CreatedAt": created_at,
+        "CreatedBy": created_by if no_trunc else truncate(created_by, _COMMAND_WIDTH),
+        "CreatedSince": created_since if human else created_at,
+        "ID": shown_id,
+        "Size": size(step.size_bytes) if human else str(step.size_bytes),
     }
 
 

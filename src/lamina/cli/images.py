@@ -109,7 +109,8 @@ def _rows(
         "UniqueSize": "N/A",
     }
     for repository, tag, digest in _names(image, with_digests=with_digests):
-        yield {**shared, "Repository": repository, "Tag": tag, "Digest": digest}
+        row = {**shared, "Repository": repository, "Tag": tag, "Digest": digest}
+        yield dict(sorted(row.items()))
 
 
 def _names(image: Image, *, with_digests: bool) -> Iterator[tuple[str, str, str]]:

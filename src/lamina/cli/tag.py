@@ -23,9 +23,7 @@ def command(app: App, source: str, target: str) -> int | None:
     try:
         reference = Reference.parse(target)
     except InvalidInput as error:
-        raise InvalidInput(
-            f'Error parsing reference: "{target}" is not a valid repository/tag: {error.message}'
-        ) from None
+        raise InvalidInput(f'"{target}" is not a valid repository/tag: {error.message}') from None
     images = app.engine.images
     images.tag(images.resolve(source).id, reference)
     return None

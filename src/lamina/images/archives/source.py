@@ -266,7 +266,7 @@ def _index(descriptor: int) -> dict[str, _Member]:
         raw = os.pread(descriptor, BLOCK, offset)
         if len(raw) < BLOCK or not any(raw):
             if 0 < len(raw) < BLOCK:
-                raise Corrupt("invalid archive: it is truncated")
+                raise invalid("it is truncated" if offset else "it is no tar archive")
             return members
         try:
             block = parse_block(raw)
