@@ -115,17 +115,13 @@ def test_changes_are_the_same_while_mounted(driver: StorageDriver, base: list[st
     assert mounted == (changes(driver, "w", base), diff_bytes(driver, "w", base))
 
 
-def test_a_removed_tree_is_one_deletion_at_its_top(
-    driver: StorageDriver, base: list[str]
-) -> None:
+def test_a_removed_tree_is_one_deletion_at_its_top(driver: StorageDriver, base: list[str]) -> None:
     with_snapshot(driver, "w", base, lambda root: shutil.rmtree(root / "d"))
     assert changes(driver, "w", base) == ["D /d"]
     assert diff_names(driver, "w", base) == [".wh.d"]
 
 
-def test_what_was_removed_and_made_again_is_added(
-    driver: StorageDriver, base: list[str]
-) -> None:
+def test_what_was_removed_and_made_again_is_added(driver: StorageDriver, base: list[str]) -> None:
     build_layer(driver, "gone", base, lambda root: shutil.rmtree(root / "d"))
 
     def again(root: Path) -> None:
@@ -186,9 +182,7 @@ def test_an_edit_that_hides_behind_size_and_times_is_found(
         link = os.lstat(root / "link")
         os.unlink(root / "link")
         os.symlink("d/two", root / "link")
-        os.utime(
-            root / "link", ns=(link.st_atime_ns, link.st_mtime_ns), follow_symlinks=False
-        )
+        os.utime(root / "link", ns=(link.st_atime_ns, link.st_mtime_ns), follow_symlinks=False)
 
     with_snapshot(driver, "w", base, act)
     assert changes(driver, "w", base) == ["C /link", "C /top"]

@@ -294,7 +294,7 @@ class _Extraction:
         if not made:
             for name in os.listxattr(fd):
                 raw = os.fsencode(name)
-                if raw not in entry.xattrs and raw != xattrs.OPAQUE and xattrs.travels(raw):
+                if raw not in entry.xattrs and raw not in (xattrs.OPAQUE, xattrs.ORIGIN) and xattrs.travels(raw):
                     os.removexattr(fd, name)
         self._dress(fd, entry, inherits or not made)
         self.implied.pop(path, None)
@@ -444,6 +444,7 @@ class _Extraction:
         self.gone.add(path)
         if self.overlay:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=folder.fd)
+            os.setxattr(folder.fd, xattrs.ORIGIN, b"")
             self.inodes += 1
 
     def _is_of_layer(self, path: bytes, found: os.stat_result) -> bool:

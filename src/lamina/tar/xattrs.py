@@ -12,6 +12,11 @@ import os
 import stat
 
 OPAQUE = b"trusted.overlay.opaque"
+ORIGIN = b"trusted.overlay.origin"
+"""On a folder: it may hold whiteouts, though no other layer has it (ovl_get_inode, Linux 4.15).
+
+Else overlayfs lists a folder of one layer alone as it is, and its whiteouts with it. An empty value
+means that what it was copied from is not known."""
 _MARKS = b"trusted.overlay."
 _ESCAPED = b"trusted.overlay.overlay."
 _WHITEOUT = b"trusted.overlay.whiteout"
