@@ -53,6 +53,7 @@ class App:
                 storage_driver=settings.storage_driver,
                 storage_options=settings.storage_options,
                 runtime=settings.runtime,
+                boot_id=settings.boot_id,
             )
         return self._engine
 

@@ -4,6 +4,9 @@ The file is JSON, `/etc/lamina/config.json` unless `--config` or LAMINA_CONFIG n
 
     {"data-root": "/srv/lamina", "storage-driver": "overlay2",
      "storage-opts": ["overlay2.size=10G"], "default-runtime": "runc"}
+
+LAMINA_ROOT and LAMINA_DRIVER are the environment's names for the first two. LAMINA_BOOT_ID stands
+for the kernel's boot id, so that a test can have a reboot.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ class Settings:
     storage_driver: str | None = None
     storage_options: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
+    boot_id: str | None = None
 
 
 def resolve(app: App) -> Settings:
@@ -54,6 +58,7 @@ def resolve(app: App) -> Settings:
         or file.get("storage-driver"),
         storage_options=parse_options(options),
         runtime=app.runtime or file.get("default-runtime"),
+        boot_id=app.environment.get("LAMINA_BOOT_ID"),
     )
 
 
