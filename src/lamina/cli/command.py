@@ -164,6 +164,7 @@ def _split(
                 if following is None:
                     raise ValueError(f"flag needs an argument: {name}")
                 value = following
+            _check_number(option, value)
             found.append((option, f"{_long(option)}={value}"))
         elif arg.startswith("-") and len(arg) > 1:
             _short_flags(arg, rest, by_name, found)
@@ -198,6 +199,7 @@ def _short_flags(
         value: str | None = letters.removeprefix("=") if letters else next(rest, None)
         if value is None:
             raise ValueError(f"flag needs an argument: {letter!r} in {arg}")
+        _check_number(option, value)
         # A short-only option takes its value attached; `-x=v` would pass the `=` on.
         name = _long(option)
         found.append((option, f"{name}={value}" if name.startswith("--") else f"{name}{value}"))
@@ -236,6 +238,24 @@ def _truth(option: click.Option, text: str) -> bool:
         f'invalid argument "{text}" for "{flag_names(option)}" flag: '
         f'strconv.ParseBool: parsing "{text}": invalid syntax'
     )
+
+
+def _check_number(option: click.Option, value: str) -> None:
+    """Refuse what is no number in pflag's words; click's own are others."""
+    kinds: dict[str, tuple[Callable[[str], float], str]] = {
+        "integer": (int, "ParseInt"),
+        "float": (float, "ParseFloat"),
+    }
+    if option.type.name not in kinds:
+        return
+    parse, name = kinds[option.type.name]
+    try:
+        parse(value)
+    except ValueError:
+        raise ValueError(
+            f'invalid argument "{value}" for "{flag_names(option)}" flag: '
+            f'strconv.{name}: parsing "{value}": invalid syntax'
+        ) from None
 
 
 def flag_names(option: click.Option) -> str:
