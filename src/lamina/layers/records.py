@@ -175,6 +175,16 @@ class LayerRecords:
             )
         return layer
 
+    def has_parent(self, content: Content) -> bool:
+        """Whether a layer that shows the content stands on another."""
+        return (
+            self._database.one(
+                "SELECT 1 FROM layers WHERE driver=? AND cache_id=? AND parent IS NOT NULL",
+                (self._driver, content.cache_id),
+            )
+            is not None
+        )
+
     def replace_content(self, old: str, new: str) -> None:
         """Let every layer that showed `old` show `new`."""
         with self._database.transaction() as tx:

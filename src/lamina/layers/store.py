@@ -330,6 +330,7 @@ class LayerStore:
                 # Its content was found damaged, or `_adopt` would have taken it. Every layer that
                 # shows the damaged content shows the new one from now on.
                 self.records.replace_content(broken.cache_id, content.cache_id)
+                self._let_go(op, broken.cache_id)
                 layer = self.records.get(chain)
             else:
                 layer = self.records.add_layer(parent, content, kind)
@@ -366,6 +367,7 @@ class LayerStore:
                     if own is None:
                         return self._adopt(op, parent, diff_id, kind=kind)
                     self.records.replace_content(layer.cache_id, content.cache_id)
+                    self._let_go(op, layer.cache_id)
                     layer = self.records.get(chain)
                 op.lease(self._name, layer.chain_id)
             return layer
@@ -388,6 +390,8 @@ class LayerStore:
         """Whether the content is known to be on disk as it was written, or is found to be."""
         if content.boot_id is None or content.boot_id == self.root.boot_id:
             return True
+        if self.driver.capabilities.layers_depend_on_parent and self.records.has_parent(content):
+            return False  # what was copied from the parent is in no journal
         try:
             self._write_tar(content, _Nowhere())
         except (Corrupt, NotFound):
@@ -482,13 +486,18 @@ class LayerStore:
                     gone += [layer.chain_id for layer in self.records.drop(following)]
                     parent = following.parent
                     following = None if parent is None else self.records.find(parent)
-                unshown = self.records.unshown_contents()
-                for cache_id in unshown:
-                    self.records.drop_content(cache_id)
-                    op.stage("content", self._name, cache_id)
-            for cache_id in unshown:
-                op.remove("content", self._name, cache_id)
+                for cache_id in self.records.unshown_contents():
+                    self._let_go(op, cache_id)
         return gone
+
+    def _let_go(self, op: Operation, cache_id: str) -> None:
+        """Forget content that no layer shows; it is deleted when the operation ends.
+
+        Should a snapshot still stand on it (it was damaged, and other content took its place), the
+        operation's row stays, and each opening tries again.
+        """
+        self.records.drop_content(cache_id)
+        op.scratch("content", self._name, cache_id)
 
     def _release(self, chain: str, operation: str) -> None:
         self._collect(ChainID(chain), operation)

@@ -31,6 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from lamina.errors import Conflict
 from lamina.store.failures import translated
 from lamina.store.locks import Lock, try_lock
 
@@ -192,7 +193,11 @@ class Recovery:
             if remover is None:
                 complete = False
                 continue
-            remover(row["name"])
+            try:
+                remover(row["name"])
+            except Conflict:  # in use yet: tried again at the next opening
+                complete = False
+                continue
             with database.transaction() as tx:
                 tx.execute(
                     "DELETE FROM staged WHERE operation=? AND kind=? AND driver=? AND name=?",
