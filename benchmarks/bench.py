@@ -1,4 +1,6 @@
-"""Time Lamina against the engines installed here: `python benchmarks/bench.py [--rounds N] [NAME …]`.
+"""Time Lamina against the engines installed here.
+
+    .venv/bin/python benchmarks/bench.py [--rounds N] [NAME …]
 
 Every figure is of whole processes, peers and Lamina taking turns in one run on one fresh ext4; what
 counts is the ratio of the medians. Names: run, import, startup (default: all).

@@ -76,14 +76,11 @@ def dockerd(disk: Path) -> Iterator[Peer]:
     home.mkdir()
     socket = f"unix://{home}/docker.sock"
     client = next(p for p in ("/usr/bin/docker", shutil.which("docker")) if p and Path(p).exists())
+    command = ["dockerd", "--iptables=false", "--bridge=none", "--storage-driver", "overlay2"]
+    command += ["--host", socket, "--pidfile", f"{home}/pid"]
+    command += ["--data-root", f"{home}/data", "--exec-root", f"{home}/exec"]
     with (home / "log").open("wb") as log:
-        daemon = subprocess.Popen(
-            ["dockerd", "--data-root", home / "data", "--exec-root", home / "exec"]
-            + ["--pidfile", home / "pid", "--host", socket, "--storage-driver", "overlay2"]
-            + ["--iptables=false", "--bridge=none"],
-            stdout=log,
-            stderr=log,
-        )
+        daemon = subprocess.Popen(command, stdout=log, stderr=log)
     peer = Peer("docker", "", (client, "--host", socket))
     try:
         deadline = time.monotonic() + 60

@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def scratch_filesystem() -> Iterator[Path]:
-    """A fresh ext4 in a loop file: what the suite writes neither decides nor suffers the disk's ways."""
+    """A fresh ext4 in a loop file, so that the machine's own disk decides nothing."""
     folder = Path(tempfile.mkdtemp(prefix="lamina-test-"))
     image = folder / "disk.img"
     mountpoint = folder / "mnt"

@@ -15,7 +15,7 @@ number of processes, may be open on one root. The environment is not read here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +43,7 @@ DEFAULT_ROOT = "/var/lib/lamina"
 
 
 class Engine:
-    """An open data root and what can be done there. A context manager; `close` is harmless twice."""
+    """An open data root and what can be done there; a context manager."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Engine:
             return import_tar(self.images, stream, name)
 
     def load(self, source: str | os.PathLike[str] | BinaryIO) -> Sequence[Loaded]:
-        """Store every image of an archive: docker-archive or OCI layout, a tar, stream or folder."""
+        """Store every image of an archive: docker-archive or OCI layout, file, stream or folder."""
         from lamina.images.archives.load import load
 
         return load(self.images, Path(source) if isinstance(source, str | os.PathLike) else source)
@@ -160,6 +160,42 @@ class Engine:
             return
         with open(target, "wb") as out:
             save(self.images, names, out)
+
+    # Building
+
+    @cached_property
+    def builder(self) -> Builder:
+        """Builds images from Dockerfiles; `build` is its short form."""
+        from lamina.build.builder import Builder
+
+        return Builder(self.root, self.layers, self.images, self.networks, runtime=self._runtime)
+
+    def build(
+        self,
+        context: str | os.PathLike[str],
+        *,
+        tags: Sequence[str] = (),
+        dockerfile: str | os.PathLike[str] | None = None,
+        build_args: Mapping[str, str] | None = None,
+        use_cache: bool = True,
+        listener: Callable[[Event], None] | None = None,
+    ) -> Image:
+        """Build an image from a folder. `dockerfile` is a path (None: `Dockerfile` in the folder).
+
+        `listener` is called with each event of the progress. BuildFailed: a step failed, or the
+        Dockerfile is wrong; it has the file and the lines.
+        """
+        from lamina.build.builder import BuildRequest
+        from lamina.build.events import ignore
+
+        request = BuildRequest(
+            context=Path(context),
+            dockerfile=None if dockerfile is None else Path(dockerfile),
+            tags=tuple(tags),
+            args=dict(build_args or {}),
+            use_cache=use_cache,
+        )
+        return self.builder.build(request, listener or ignore).image
 
     # Containers
 
