@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,31 +70,37 @@ def finish(parts: Parts, container_id: str) -> int | None:
     Returns the exit code. With auto_remove it is removed as well.
     """
     if parts.records.find(container_id) is None:
+        clear_remains(parts, container_id)
         return None
     with lock(parts.made_run_folder(container_id)):
         record = parts.records.find(container_id)
         if record is None:
             return None
-        if record.status == RUNNING:
-            if record.boot_id == parts.root.boot_id and alive(record):
-                return None
-            record = _ended(parts, record)
-        if record.auto_remove and record.status == EXITED:
+        if record.status != RUNNING:
+            return record.exit_code
+        if record.boot_id == parts.root.boot_id and alive(record):
+            return None
+        folder = parts.run_folder(record.id)
+        code = noted_exit(folder)
+        if code is None:
+            code = _KILLED if record.boot_id == parts.root.boot_id else _LOST
+        if record.auto_remove:
             removed(parts, record)
-        return record.exit_code
+            return code
+        undo_start(parts, record.id)
+        oom_killed = (folder / "oom").exists()
+        parts.records.set_ended(record, code, _finished_ns(folder), oom_killed=oom_killed)
+        return code
 
 
 def remove(parts: Parts, record: Record, *, volumes: bool) -> None:
     """Remove a container that does not run."""
-    folder = parts.made_run_folder(record.id)
-    with lock(folder):
+    with lock(parts.made_run_folder(record.id)):
         found = parts.records.find(record.id)
         if found is None:
             return
-        if found.status == RUNNING:
-            if found.boot_id == parts.root.boot_id and alive(found):
-                raise running_conflict(found)
-            found = _ended(parts, found)
+        if found.status == RUNNING and found.boot_id == parts.root.boot_id and alive(found):
+            raise running_conflict(found)
         removed(parts, found, volumes=volumes)
 
 
@@ -108,33 +115,55 @@ def running_conflict(record: Record) -> Conflict:
 def undo_start(parts: Parts, container_id: str) -> None:
     """Take down whatever of a started container is there; the lock is held."""
     # The runtime needs some ten milliseconds for its part; ours goes on meanwhile.
-    deletion = parts.runtime.begin_delete(container_id)
+    deletion = parts.begin_runtime_delete(container_id)
     try:
         parts.layers.unmount(container_id)
         parts.networks.disconnect(container_id)
     finally:
-        parts.runtime.end_delete(deletion)
+        parts.end_runtime_delete(deletion)
 
 
 def removed(parts: Parts, record: Record, *, volumes: bool = False) -> None:
-    """Make a container that does not run be no more; the lock is held.
+    """Make a container that has no process any more be no more; the lock is held.
 
-    Its row goes in the transaction that stages what it named, so a death leaves no orphans.
+    Its row goes in the transaction that stages what it named, so a death leaves no orphans in the
+    data root; the run folder goes last, and while it is there, what the runtime still has of the
+    container is found (`clear_remains`).
     """
     driver = parts.layers.driver.name
     path = f"containers/{record.id}"
-    with parts.root.operation("remove container") as op:
-        op.begin()
-        with parts.root.database.transaction() as tx:
-            if record.mount_points:
-                parts.volumes.release(record.id, remove_anonymous=volumes or record.auto_remove)
-            tx.execute("DELETE FROM containers WHERE id = ?", (record.id,))
-            op.stage("snapshot", driver, record.id)
-            op.stage("path", "", path)
-        op.remove("snapshot", driver, record.id)
-        op.remove("path", "", path)
+    deletion = parts.begin_runtime_delete(record.id)
+    try:
+        parts.layers.unmount(record.id)
+        parts.networks.disconnect(record.id)
+        with parts.root.operation("remove container") as op:
+            op.begin()
+            with parts.root.database.transaction() as tx:
+                if record.mount_points:
+                    parts.volumes.release(record.id, remove_anonymous=volumes or record.auto_remove)
+                tx.execute("DELETE FROM containers WHERE id = ?", (record.id,))
+                op.stage("snapshot", driver, record.id)
+                op.stage("path", "", path)
+            op.remove("snapshot", driver, record.id)
+            op.remove("path", "", path)
+    finally:
+        parts.end_runtime_delete(deletion)
     clear_folder(parts.run_folder(record.id))
     os.rmdir(parts.run_folder(record.id))
+
+
+def clear_remains(parts: Parts, container_id: str) -> None:
+    """Clear what a killed removal left in the run folder of a container that has no row."""
+    folder = parts.run_folder(container_id)
+    try:
+        held = lock(folder)
+    except FileNotFoundError:
+        return
+    with held:
+        parts.end_runtime_delete(parts.begin_runtime_delete(container_id))
+        with suppress(FileNotFoundError):
+            clear_folder(folder)
+            os.rmdir(folder)
 
 
 def clear_folder(folder: Path) -> None:
@@ -146,18 +175,6 @@ def clear_folder(folder: Path) -> None:
                 os.rmdir(entry.path)
             else:
                 os.unlink(entry.path)
-
-
-def _ended(parts: Parts, record: Record) -> Record:
-    folder = parts.run_folder(record.id)
-    code = noted_exit(folder)
-    if code is None:
-        code = _KILLED if record.boot_id == parts.root.boot_id else _LOST
-    undo_start(parts, record.id)
-    parts.records.set_ended(
-        record, code, _finished_ns(folder), oom_killed=(folder / "oom").exists()
-    )
-    return parts.records.get(record.id)
 
 
 def _monitored(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from lamina.containers.records import ContainerRecords
 
 if TYPE_CHECKING:
     from lamina.containers.monitor import Monitor
-    from lamina.containers.runtime import Runtime
+    from lamina.containers.runtime import Child, Runtime
     from lamina.layers.store import LayerStore
     from lamina.networks.store import NetworkStore
     from lamina.store.root import DataRoot
@@ -47,6 +47,17 @@ class Parts:
         from lamina.containers.monitor import Monitor
 
         return Monitor.find(self.runtime)
+
+    def begin_runtime_delete(self, container_id: str) -> Child | None:
+        """Begin to drop what the runtime has of a container; None where it has nothing."""
+        if not os.path.exists(self.root.run / "runtime" / container_id):
+            return None
+        return self.runtime.begin_delete(container_id)
+
+    def end_runtime_delete(self, deletion: Child | None) -> None:
+        """Wait for the end of it."""
+        if deletion is not None:
+            self.runtime.end_delete(deletion)
 
     def run_folder(self, container_id: str) -> Path:
         """The container's folder for what a reboot may clear (drawn in monitor.py)."""

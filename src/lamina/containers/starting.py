@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.containers.ending import alive, clear_folder, finish, undo_start
-from lamina.containers.monitor import Launch, Session, process_start_time, resize
+from lamina.containers.monitor import Launch, Session, noted_exit, process_start_time, resize
 from lamina.containers.runtime import write_spec
 from lamina.containers.spec import (
     DEFAULT_PATH,
@@ -57,9 +57,7 @@ def start_attached(
     on_start: Callable[[], None] | None = None,
 ) -> int | None:
     """Start it and stay until its end: the exit code, or None where the caller detached."""
-    from lamina.containers.attach import relay
     from lamina.containers.console import SignalProxy, raw_terminal, terminal_size
-    from lamina.containers.watch import send_signal
 
     folder = parts.made_run_folder(container_id)
 
@@ -82,6 +80,9 @@ def start_attached(
                 os.close(held)
                 raise
         try:
+            from lamina.containers.attach import relay
+            from lamina.containers.watch import send_signal
+
             assert connection is not None
             pid, started = session.pid, process_start_time(session.pid)
             signals.deliver_to(lambda number: void(send_signal(pid, started, number)))
@@ -92,8 +93,9 @@ def start_attached(
             if not ended:
                 return None
             session.sync.wait_closed()
+            noted = noted_exit(folder)
             code = finish(parts, container_id)
-            return _code_of(parts, container_id) if code is None else code
+            return noted or 0 if code is None else code
         finally:
             session.close()
             os.close(held)
@@ -162,6 +164,10 @@ def _start(
         plan = _plan(parts, record, rootfs)
         write_spec(folder, runtime_spec(plan, machine=platform_machine()))
         session = monitor.launch(_launch(parts, record, folder))
+        if streams is not None:
+            # Time is short here and spare while the runtime works: what comes next is loaded now.
+            import lamina.containers.attach
+            import lamina.containers.watch  # noqa: F401
         pid = session.created("create")
         parts.records.set_running(record, pid, process_start_time(pid), parts.root.boot_id)
         connection = None
@@ -206,11 +212,6 @@ def _hold_attached(folder: Path) -> int:
     descriptor = os.open(folder / "attached", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
-
-
-def _code_of(parts: Parts, container_id: str) -> int:
-    record = parts.records.find(container_id)
-    return 0 if record is None else record.exit_code
 
 
 def _launch(parts: Parts, record: Record, folder: Path) -> Launch:
