@@ -297,6 +297,7 @@ class _Build:
     # Stages
 
     def _stages(self, planned: Plan) -> _Reached:
+        self._begin_from(planned)
         futures: dict[int, Future[_Reached]] = {}
         with ThreadPoolExecutor(len(planned.stages), thread_name_prefix="stage") as pool:
             for stage in planned.stages:
@@ -309,6 +310,16 @@ class _Build:
                 raise
         return futures[planned.stages[-1].index].result()
 
+    def _begin_from(self, planned: Plan) -> None:
+        """Hold on to the base images; stages that begin from one image share the telling of it."""
+        titles = {stage.base.image: stage.base_title for stage in reversed(planned.stages)}
+        for name, image in self._bases.items():
+            title = titles.get(name) or f"FROM {_full_name(name)}"
+            with self._narrator.step(title) as telling:
+                if image.chain is not None:
+                    self._layers.lease(self._operation, image.chain)
+                telling.cached = True
+
     def _stage(self, stage: PlannedStage, futures: Mapping[int, Future[_Reached]]) -> _Reached:
         chain: ChainID | None = None
         history: tuple[HistoryEntry, ...] = ()
@@ -318,10 +329,6 @@ class _Build:
             chain, history, base = below.chain, below.history, below.base
         elif stage.base.image:
             image = self._bases[stage.base.image]
-            with self._narrator.step(stage.base_title) as telling:
-                if image.chain is not None:
-                    self._layers.lease(self._operation, image.chain)
-                telling.cached = True
             chain, history, base = image.chain, image.config.history, image.config
         times: list[str] = []
         for step in stage.steps:
@@ -433,8 +440,7 @@ class _Build:
         excerpt = Excerpt(self._name, self._text, lines) if lines else None
         if telling is None:
             return BuildFailed(error, excerpt=excerpt)
-        tail = b"".join(telling.tail).decode(errors="replace").splitlines()[-8:]
-        return BuildFailed(error, excerpt=excerpt, step=telling.name, output=tuple(tail))
+        return BuildFailed(error, excerpt=excerpt, step=telling.name, output=telling.last_lines(8))
 
 
 class _Counter:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lamina.build.events import Finished, Listener, Output, Started, Status
+from lamina.build.refusals import BuildFailed
 from lamina.errors import Cancelled
 
 
@@ -46,8 +47,8 @@ class Telling:
         self.number = number
         self.name = name
         self.cached = False
-        self.tail: list[bytes] = []
-        """The last pieces of output, for an error."""
+        self._begun = narrator.now_s()
+        self._pieces: list[tuple[float, bytes]] = []
 
     def status(
         self,
@@ -65,10 +66,22 @@ class Telling:
 
     def output(self, data: bytes) -> None:
         """Tell of output."""
-        self.tail.append(data)
-        if len(self.tail) > 200:
-            del self.tail[:100]
-        self._narrator.tell(Output(self.number, data, self._narrator.now_s()))
+        at_s = self._narrator.now_s()
+        self._pieces.append((at_s - self._begun, data))
+        if len(self._pieces) > 200:
+            del self._pieces[:100]
+        self._narrator.tell(Output(self.number, data, at_s))
+
+    def last_lines(self, count: int) -> tuple[str, ...]:
+        """The end of the output, each line with the second it came at, for an error."""
+        lines: list[str] = []
+        part = b""
+        for at_s, data in self._pieces:
+            *whole, part = (part + data).split(b"\n")
+            lines += [f"{at_s:.3f} {line.decode(errors='replace')}" for line in whole]
+        if part:
+            lines.append(f"{self._pieces[-1][0]:.3f} {part.decode(errors='replace')}")
+        return tuple(lines[-count:])
 
     def __enter__(self) -> Self:
         return self
@@ -85,4 +98,5 @@ class Telling:
         elif isinstance(error, Cancelled | KeyboardInterrupt):
             self._narrator.tell(Finished(self.number, at_s, cancelled=True))
         else:
-            self._narrator.tell(Finished(self.number, at_s, error=str(error)))
+            reason = error.cause if isinstance(error, BuildFailed) else error
+            self._narrator.tell(Finished(self.number, at_s, error=str(reason)))

@@ -92,7 +92,7 @@ def command(
     builder = Builder(
         engine.root, engine.layers, engine.images, engine.networks, runtime=app.settings.runtime
     )
-    drawn = _drawer("quiet" if quiet else progress)
+    drawn = _drawer("quiet" if quiet else progress, colours=not app.environment.get("NO_COLOR"))
     try:
         try:
             result = builder.build(request, drawn.hear)
@@ -192,7 +192,7 @@ def _without_cache(request: BuildRequest) -> BuildRequest:
     return replace(request, use_cache=False)
 
 
-def _drawer(kind: str) -> Progress:
+def _drawer(kind: str, *, colours: bool) -> Progress:
     from lamina.cli.progress import Plain, Quiet, Terminal
 
     if kind == "quiet":
@@ -203,7 +203,8 @@ def _drawer(kind: str) -> Progress:
         size = os.get_terminal_size(sys.stderr.fileno())
     except OSError:
         size = os.terminal_size((80, 24))
-    return Terminal(sys.stderr, (size.columns, size.lines), colours=sys.stderr.isatty())
+    width, height = size.columns or 80, size.lines or 24
+    return Terminal(sys.stderr, (width, height), colours=sys.stderr.isatty() and colours)
 
 
 def _explain(failure: BuildFailed, *, quiet: bool) -> None:

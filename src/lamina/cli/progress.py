@@ -78,12 +78,13 @@ class Plain:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._steps: dict[int, _Step] = {}
+        self._over: set[int] = set()
         self._current = 0
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Started):
             self._steps[event.step] = _Step(event.step, event.name, event.at_s)
-            self._switch_to(event.step, fresh=True)
+            self._switch_to(event.step)
             return
         step = self._steps[event.step]
         self._switch_to(event.step)
@@ -95,20 +96,21 @@ class Plain:
         else:
             self._log(step, step.last_line(), event.at_s)
             self._say(step, _ending(step, event))
-            self._out.write("\n")
-            self._current = 0
+            self._over.add(event.step)
         self._out.flush()
 
     def close(self) -> None:
         self._out.flush()
 
-    def _switch_to(self, number: int, *, fresh: bool = False) -> None:
+    def _switch_to(self, number: int) -> None:
         """Say of which step the next lines are, where it was another's turn."""
-        if self._current not in (0, number):
-            self._out.write(f"#{self._current} ...\n\n")
-        if self._current != number or fresh:
-            self._say(self._steps[number], self._steps[number].name)
+        if self._current == number:
+            return
+        if self._current:
+            unfinished = self._current not in self._over
+            self._out.write(f"#{self._current} ...\n\n" if unfinished else "\n")
         self._current = number
+        self._say(self._steps[number], self._steps[number].name)
 
     def _status(self, step: _Step, event: Status) -> None:
         took = event.at_s - event.started_s
