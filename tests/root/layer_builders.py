@@ -100,13 +100,14 @@ def exported(layers: LayerStore, chain: ChainID) -> bytes:
 
 
 def shown(layers: LayerStore, chain: ChainID | None) -> dict[str, bytes]:
-    """The files that a chain shows, with their contents."""
+    """The files and symbolic links that a chain shows, with their contents and targets."""
     found = {}
     with layers.view(chain) as view:
         for folder, _, files in os.walk(view):
             for name in files:
                 path = Path(folder, name)
-                found[str(path.relative_to(view))] = path.read_bytes()
+                content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+                found[str(path.relative_to(view))] = content
     return found
 
 
