@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from lamina.errors import Conflict, LaminaError, NotFound
-from lamina.networks import Endpoint, NetworkStore, PortMapping
+from lamina.networks.endpoint import Endpoint
 from lamina.networks.netavark import find_netavark
+from lamina.networks.ports import PortMapping
+from lamina.networks.store import NetworkStore
 from lamina.store.root import DataRoot
 
 SERVER = """

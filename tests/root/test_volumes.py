@@ -12,8 +12,9 @@ import pytest
 
 from lamina.errors import Conflict, InvalidInput, NotFound
 from lamina.store.root import DataRoot
-from lamina.volumes import VolumeStore, parse_volume
 from lamina.volumes.filters import chosen
+from lamina.volumes.specification import parse_volume
+from lamina.volumes.store import VolumeStore
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 The table below names for every command its module, so that neither `lamina --help` nor any one
 command imports the others. A module holds one command in a variable `command`. In a row, the paths
 are separated by commas, the one shown in help first; `ls|list` is `ls` with a hidden second name.
-A row without a summary is a command for our own use, hidden from help.
+A row without a summary would be hidden from help.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,6 @@ container_prune | container prune | Remove all stopped containers
 create | container create, create | Create a new container
 diff | container diff, diff | Inspect changes to files or directories on a container's filesystem
 exec | container exec, exec | Execute a command in a running container
-exited | exited |
 history | image history, history | Show the history of an image
 image_inspect | image inspect | Display detailed information on one or more images
 image_prune | image prune | Remove unused images
@@ -287,8 +287,12 @@ def run(args: Sequence[str], app: App | None = None) -> int:
 def main() -> None:
     """The console command."""
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if threading.active_count() > 1:
+        sys.exit(code)
+    # Everything is closed; taking the interpreter apart as well would cost some 10 ms.
+    os._exit(code)

@@ -12,7 +12,7 @@ from lamina.cli.inspect import inspect_all
 from lamina.errors import NotFound
 
 if TYPE_CHECKING:
-    from lamina.networks import Endpoint, Network
+    from lamina.networks.endpoint import Endpoint, Network
 
 
 @docker_command(

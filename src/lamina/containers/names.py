@@ -44,9 +44,15 @@ def check_name(name: str) -> str:
 
 def generated_name(taken: Callable[[str], bool]) -> str:
     """A name such as `merry_noether` that is not taken; a digit follows when luck is short."""
-    from random import choice, randrange
+    import os
 
     adjectives, surnames = _ADJECTIVE_WORDS.split(), _SURNAME_WORDS.split()
+
+    def randrange(count: int) -> int:  # `random` is not worth its import here
+        return int.from_bytes(os.urandom(8), "little") % count
+
+    def choice(words: list[str]) -> str:
+        return words[randrange(len(words))]
 
     for attempt in range(64):
         name = f"{choice(adjectives)}_{choice(surnames)}"

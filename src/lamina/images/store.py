@@ -16,16 +16,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lamina.digests import ChainID, ImageID
 from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound
 from lamina.images.config import SIZE_LIMIT_BYTES, ImageConfig
-from lamina.images.filters import ImageFilter
-from lamina.images.history import HistoryStep, history_steps
 from lamina.images.image import Deleted, Image, Removal, Untagged
 from lamina.images.reference import Reference
-from lamina.images.removal import Situation, Use, plan_removal
 
 __all__ = ["Image", "ImageStore", "Pruned"]
 
@@ -33,6 +30,9 @@ if TYPE_CHECKING:
     import sqlite3
 
     from lamina.digests import Digest
+    from lamina.images.filters import ImageFilter
+    from lamina.images.history import HistoryStep
+    from lamina.images.removal import Situation
     from lamina.layers.store import Layer, LayerStore
     from lamina.store.database import Transaction
     from lamina.store.operations import Operation
@@ -42,7 +42,7 @@ _HEX = frozenset("0123456789abcdef")
 
 Removals = list[Removal]
 Images = list[Image]
-Steps = list[HistoryStep]
+Steps: TypeAlias = "list[HistoryStep]"
 TaggedImages = list[tuple[Reference, Image]]
 
 
@@ -177,6 +177,8 @@ class ImageStore:
 
         With `reference=` filters an image keeps only the tags and digests that match.
         """
+        from lamina.images.filters import ImageFilter
+
         wanted = wanted or ImageFilter()
         before = self.resolve(wanted.before).created_ns if wanted.before else None
         since = self.resolve(wanted.since).created_ns if wanted.since else None
@@ -205,6 +207,8 @@ class ImageStore:
 
     def history(self, image: Image) -> Steps:
         """The steps that made the image, newest first."""
+        from lamina.images.history import history_steps
+
         sizes = [layer.size_bytes for layer in self._stack(image.chain)]
         tags = [tag.familiar() for tag in image.tags]
         return history_steps(image.config, sizes, image=image.id, tags=tags)
@@ -227,6 +231,8 @@ class ImageStore:
 
         Conflict (with Docker's words) where containers or other names forbid it.
         """
+        from lamina.images.removal import plan_removal
+
         removals: Removals = []
         deleted: Departures = []
         with self._database.transaction() as tx:
@@ -243,6 +249,8 @@ class ImageStore:
 
     def prune(self, wanted: ImageFilter | None = None, *, everything: bool = False) -> Pruned:
         """Remove dangling images, or with `everything` all that no container uses."""
+        from lamina.images.filters import ImageFilter
+
         wanted = wanted or ImageFilter()
         removals: Removals = []
         for image in self.list(
@@ -317,6 +325,8 @@ class ImageStore:
         return removals
 
     def _situation(self, tx: Transaction, image: Image) -> Situation:
+        from lamina.images.removal import Situation, Use
+
         uses = tx.read(
             "SELECT id, status FROM containers WHERE image = ? ORDER BY created_ns", (image.id,)
         )

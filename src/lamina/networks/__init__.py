@@ -9,8 +9,3 @@ What a container's start and end need of this room is three calls on `NetworkSto
 
 `host` and `none` need no `connect`: the runtime shares, or makes, the namespace itself.
 """
-
-from lamina.networks.ports import PortMapping
-from lamina.networks.store import Endpoint, Network, NetworkStore
-
-__all__ = ["Endpoint", "Network", "NetworkStore", "PortMapping"]

@@ -21,63 +21,20 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import Conflict, InvalidInput, LaminaError, NotFound
-from lamina.networks.ports import PortMapping
 
 if TYPE_CHECKING:
     from lamina.networks.addresses import Subnet
+    from lamina.networks.endpoint import Endpoint as Endpoint
+    from lamina.networks.endpoint import Network as Network
+    from lamina.networks.ports import PortMapping
     from lamina.store.root import DataRoot
 
 BRIDGE_INTERFACE = "lamina0"
 _SYSTEMD_RESOLVERS = Path("/run/systemd/resolve/resolv.conf")
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A network that containers can join."""
-
-    name: str
-    driver: str
-    subnet: str = ""
-    gateway: str = ""
-
-    @property
-    def id(self) -> str:
-        """64 digits, always the same for a name: these networks are the machine's own."""
-        return sha256(f"lamina network {self.name}".encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A container's place on a network."""
-
-    container: str
-    network: str
-    namespace: str
-    interface: str
-    address: str
-    prefix: int
-    gateway: str
-    mac: str
-    ports: tuple[PortMapping, ...]
-
-    @property
-    def id(self) -> str:
-        """64 digits that name this endpoint."""
-        return sha256(f"{self.network} {self.container}".encode()).hexdigest()
-
-    @property
-    def network_id(self) -> str:
-        """The id of its network."""
-        return Network(self.network, "bridge").id
-
-
-NETWORKS = (Network("bridge", "bridge"), Network("host", "host"), Network("none", "null"))
 
 
 class NetworkStore:
@@ -89,10 +46,14 @@ class NetworkStore:
 
     def list(self) -> Sequence[Network]:
         """Every network, by name."""
+        from lamina.networks.endpoint import NETWORKS
+
         return [self._described(network) for network in NETWORKS]
 
     def get(self, reference: str) -> Network:
         """The network of this name, id or unambiguous start of an id."""
+        from lamina.networks.endpoint import NETWORKS
+
         for network in NETWORKS:
             if network.name == reference:
                 return self._described(network)
@@ -122,6 +83,7 @@ class NetworkStore:
         of it is left.
         """
         from lamina.networks.addresses import choose_address, choose_ports, mac_of
+        from lamina.networks.endpoint import Endpoint
         from lamina.networks.namespaces import create_namespace
         from lamina.networks.netavark import Netavark, find_netavark
 
@@ -175,6 +137,9 @@ class NetworkStore:
             return None
         except ValueError:
             return None
+        from lamina.networks.endpoint import Endpoint
+        from lamina.networks.ports import PortMapping
+
         fields.pop("root", None)
         fields.pop("kept_by", None)
         fields["ports"] = tuple(PortMapping(**port) for port in fields["ports"])
@@ -236,9 +201,11 @@ class NetworkStore:
         return name, address
 
     def _described(self, network: Network) -> Network:
+        from dataclasses import replace
+
         if network.driver != "bridge" or (subnet := self._recorded_subnet()) is None:
             return network
-        return Network(network.name, network.driver, str(subnet), subnet.gateway)
+        return replace(network, subnet=str(subnet), gateway=subnet.gateway)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -255,6 +222,8 @@ class NetworkStore:
         return self._run / "endpoints" / f"{container}.json"
 
     def _write(self, endpoint: Endpoint, kept_by: Path | None) -> None:
+        from dataclasses import asdict
+
         record = asdict(endpoint) | {"root": str(Path(self._root.path).resolve())}
         if kept_by is not None:
             record["kept_by"] = str(kept_by.resolve())

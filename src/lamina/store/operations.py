@@ -241,6 +241,20 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError):
-        import shutil
+        if not _remove_flat_folder(path):
+            import shutil
 
-        shutil.rmtree(path, ignore_errors=False)
+            shutil.rmtree(path, ignore_errors=False)
+
+
+def _remove_flat_folder(path: Path) -> bool:
+    """Delete a folder without folders in it, as most are; False, and untouched, for another."""
+    with os.scandir(path) as entries:
+        names = [entry.path for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        entries.close()
+    if len(names) != len(os.listdir(path)):
+        return False
+    for name in names:
+        os.unlink(name)
+    os.rmdir(path)
+    return True

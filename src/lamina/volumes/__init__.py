@@ -8,8 +8,3 @@ What the life of a container needs of this room:
     source = volumes.source(mounts[0])      # the folder to bind, on every start
     volumes.release(container_id, remove_anonymous=True)        # with the container's removal
 """
-
-from lamina.volumes.specification import MountPoint, parse_volume
-from lamina.volumes.store import Volume, VolumeStore
-
-__all__ = ["MountPoint", "Volume", "VolumeStore", "parse_volume"]

@@ -14,27 +14,15 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import Conflict, InvalidInput, NotFound
-from lamina.volumes.specification import MountPoint, check_name, parse_volume
 
 if TYPE_CHECKING:
     from lamina.store.root import DataRoot
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A volume's record; `path` is its content's folder."""
-
-    name: str
-    path: Path
-    created_ns: int
-    driver: str = "local"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    anonymous: bool = False
+    from lamina.volumes.specification import MountPoint
+    from lamina.volumes.volume import Volume as Volume
 
 
 class VolumeStore:
@@ -52,6 +40,9 @@ class VolumeStore:
         anonymous: bool = False,
     ) -> Volume:
         """The volume of this name, made if there is none; without a name, a fresh one."""
+        from lamina.volumes.specification import check_name
+        from lamina.volumes.volume import Volume
+
         if driver != "local":
             raise NotFound(f"create {name}: error looking up volume plugin {driver}: not found")
         if name:
@@ -140,6 +131,12 @@ class VolumeStore:
 
         Folders of the host that do not exist are made, as Docker does for `-v`.
         """
+        if not binds and not image_volumes:
+            return []
+        from dataclasses import replace
+
+        from lamina.volumes.specification import parse_volume
+
         asked = [parse_volume(text) for text in binds]
         places = [mount.destination for mount in asked]
         for place in places:
@@ -238,6 +235,8 @@ class VolumeStore:
 
     def _volume(self, row: Any) -> Volume:
         import json
+
+        from lamina.volumes.volume import Volume
 
         return Volume(
             row["name"],
