@@ -18,6 +18,7 @@ from lamina.digests import Digest
 from lamina.errors import Corrupt, LaminaError
 from lamina.images.archives.plan import invalid
 from lamina.images.config import SIZE_LIMIT_BYTES
+from lamina.store.failures import translated
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.header import BLOCK, build_entry, parse_block, parse_records
 
@@ -130,12 +131,15 @@ class _Member:
 
 
 class TarArchive:
-    """An uncompressed tar in a regular file."""
+    """An uncompressed tar in a regular file; has a descriptor of its own."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._descriptor = file.fileno()
-        self._members = _index(self._descriptor)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        try:
+            self._members = _index(self._descriptor)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
 
     def has(self, name: str) -> bool:
         return self._find(name) is not None
@@ -147,7 +151,7 @@ class TarArchive:
         return Section(self._descriptor, member.offset, member.size_bytes, owned=False)
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
     @property
     def is_empty(self) -> bool:
@@ -207,11 +211,19 @@ def open_archive(operation: Operation, source: BinaryIO | Path) -> Archive:
     if isinstance(source, Path):
         if source.is_dir():
             return FolderArchive(source)
-        source = source.open("rb")
-    if not _is_plain_file(source):
-        source = _spool(operation, source)
-    archive = TarArchive(source)
+        with source.open("rb") as file:
+            return _open_stream(operation, file)
+    return _open_stream(operation, source)
+
+
+def _open_stream(operation: Operation, source: BinaryIO) -> TarArchive:
+    if _is_plain_file(source):
+        archive = TarArchive(source.fileno())
+    else:
+        with translated("spooling the archive"), _spool(operation, source) as spool:
+            archive = TarArchive(spool.fileno())
     if archive.is_empty:
+        archive.close()
         raise invalid("it is empty")
     return archive
 
@@ -245,14 +257,17 @@ def _spool(operation: Operation, source: BinaryIO) -> BinaryIO:
     from lamina.tar.compression import decompressed
 
     path = operation.folder / "archive.tar"
-    spool = path.open("w+b", buffering=0)
-    path.unlink()
-    plain = decompressed(source)
-    while chunk := plain.read(_CHUNK_BYTES):
-        view = memoryview(chunk)
-        while view:
-            view = view[spool.write(view) :]
-    return spool  # raw: only its descriptor is used
+    spool = path.open("w+b")
+    try:
+        path.unlink()
+        plain = decompressed(source)
+        while chunk := plain.read(_CHUNK_BYTES):
+            spool.write(chunk)
+        spool.flush()
+    except BaseException:
+        spool.close()
+        raise
+    return spool
 
 
 def _index(descriptor: int) -> dict[str, _Member]:
