@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from driver_processes import Processes
 
 from lamina.drivers.contract import StorageDriver
 from lamina.drivers.selection import load
@@ -35,48 +32,8 @@ def driver(open_driver: DriverFactory) -> StorageDriver:
     return open_driver()
 
 
-class Processes:
-    """Children that run a function of the test; each is waited for."""
-
-    def __init__(self) -> None:
-        self._running: list[int] = []
-
-    def start(self, act: Callable[[], object]) -> int:
-        """Run this in a child; what it raises is its failure."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                act()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        self._running.append(pid)
-        return pid
-
-    def wait(self, pid: int) -> int:
-        """A child's exit code; negative: the signal that ended it."""
-        self._running.remove(pid)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    def wait_all(self) -> list[int]:
-        """The exit codes of all children that run."""
-        return [self.wait(pid) for pid in list(self._running)]
-
-    def end(self) -> None:
-        """Leave none behind."""
-        for pid in list(self._running):
-            os.kill(pid, signal.SIGKILL)
-            self.wait(pid)
-
-
 @pytest.fixture
-def processes():  # type: ignore[no-untyped-def]
+def processes() -> Iterator[Processes]:
     children = Processes()
     yield children
     children.end()

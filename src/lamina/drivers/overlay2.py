@@ -250,15 +250,17 @@ class Overlay2Driver(StorageDriver):
             _write(f"{path}/link", link := _new_link())
             os.symlink(f"../{id}/diff", f"{self._path}/l/{link}")
             yield staging
-        except BaseException:
+        except BaseException as error:
             self._discard(staging)
+            if isinstance(error, FileNotFoundError):
+                for parent in parents:  # one may have been removed meanwhile
+                    self._check_committed(parent)
             raise
 
     def _publish(self, staging: Staging, parents: Sequence[str]) -> None:
         with self._home.locked():
             for parent in parents:  # again: one may have been removed since
-                if not self._home.exists(parent):
-                    raise NotFound(f"no such layer: {parent}")
+                self._check_committed(parent)
             staging.publish()
 
     def _discard(self, staging: Staging) -> None:
@@ -384,9 +386,9 @@ class Overlay2Driver(StorageDriver):
     def _point_link(self, id: str) -> None:
         """Let the short link of this id lead to it, whatever was there."""
         link = f"{self._path}/l/{_read_link(f'{self._path}/{id}/link')}"
-        temporary = f"{link}.{os.urandom(4).hex()}"
-        os.symlink(f"../{id}/diff", temporary)
-        os.rename(temporary, link)
+        with suppress(FileNotFoundError):
+            os.unlink(link)
+        os.symlink(f"../{id}/diff", link)
 
     def _current_link(self, id: str) -> str | None:
         """The short name of what the id is now: another one, if it was made anew."""

@@ -101,10 +101,11 @@ class VfsDriver(StorageDriver):
         self._check_parents(parents)
         staging = self._stage(cache_id)
         try:
-            # Not protected by a record: a parent that is removed now makes the copy fail.
             self._copy_chain(parents, staging)
-        except BaseException:
+        except BaseException as error:
             self._discard(staging)
+            if isinstance(error, FileNotFoundError):
+                self._check_parents(parents)  # no record protects it: one may have been removed
             raise
         return _VfsLayerWriter(self, staging)
 
