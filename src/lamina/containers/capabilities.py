@@ -37,16 +37,16 @@ KNOWN = tuple(map("CAP_".__add__, _NAMES.split()))
 
 
 def chosen(
-    add: Iterable[str], drop: Iterable[str], available: Iterable[str] = KNOWN
+    add: Iterable[str], drop: Iterable[str], limit: Iterable[str] = KNOWN
 ) -> tuple[str, ...]:
     """The default set with `add` and `drop` (names with or without CAP_, or ALL) applied.
 
-    ALL is limited to `available`: what this process may hand on. InvalidInput: unknown name.
+    ALL is limited to `limit`: what this process may hand on. InvalidInput: unknown name.
     """
     added = [_named(name) for name in add]
     dropped = {_named(name) for name in drop}
     if "ALL" in added:
-        found = list(available)
+        found = list(limit)
     elif "ALL" in dropped:
         found = []
     else:
@@ -58,6 +58,15 @@ def chosen(
 def from_mask(mask: int) -> tuple[str, ...]:
     """The capabilities of a mask such as `CapBnd` in /proc/<pid>/status."""
     return tuple(name for bit, name in enumerate(KNOWN) if mask >> bit & 1)
+
+
+def available() -> tuple[str, ...]:
+    """What this process can hand on: some machines withhold some even from root."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("CapBnd:"):
+                return from_mask(int(line.split()[1], 16))
+    return KNOWN
 
 
 def _named(text: str) -> str:

@@ -107,10 +107,10 @@ def raw_terminal(descriptor: int | None) -> Iterator[None]:
 
     saved = termios.tcgetattr(descriptor)
     try:
-        tty.setraw(descriptor)
+        # Not TCSAFLUSH: what was typed ahead belongs to the container, and later to the shell.
+        tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
-        # Not TCSAFLUSH: what was typed ahead belongs to whoever reads next.
         termios.tcsetattr(descriptor, termios.TCSADRAIN, saved)
 
 

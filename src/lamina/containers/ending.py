@@ -44,11 +44,12 @@ def observed(parts: Parts, record: Record) -> ContainerState:
     """The state now: what the row says, checked against the processes; records an unseen end."""
     if record.status != RUNNING:
         return record.state
-    if record.boot_id == parts.root.boot_id and alive(record):
+    same_boot = record.boot_id == parts.root.boot_id
+    if same_boot and alive(record):
         return record.state
     folder = parts.run_folder(record.id)
     code = noted_exit(folder)
-    watched = _monitored(folder)
+    watched = same_boot and _monitored(folder)
     if code is None and watched:
         return record.state  # it is ending this very moment; the monitor is about to note it
     if watched:

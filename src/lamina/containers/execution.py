@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.containers.capabilities import KNOWN, chosen
+from lamina.containers.capabilities import available, chosen
 from lamina.containers.config import merge_environment
 from lamina.containers.ending import clear_folder, observed
 from lamina.containers.monitor import Launch, process_start_time, resize
@@ -78,7 +78,8 @@ def process_of(record: Record, config: ExecConfig) -> dict[str, object]:
     if config.tty and not any(entry.startswith("TERM=") for entry in environment):
         environment = (*environment, "TERM=xterm")
     privileged = config.privileged or host.privileged
-    capabilities = KNOWN if privileged else chosen(host.cap_add, host.cap_drop)
+    limit = available()
+    capabilities = limit if privileged else chosen(host.cap_add, host.cap_drop, limit)
     plan = RuntimePlan(
         rootfs="",
         args=config.cmd,

@@ -16,11 +16,12 @@ from typing import BinaryIO
 
 _BLOCK_BYTES = 64 << 10
 _RECHECK_S = 0.5
+_LONG_LINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One piece of logged output: which stream, when, and the bytes with their line end if any."""
+    """One logged line: its stream, when it began, and its bytes with the line end if it has one."""
 
     stream: str
     time_ns: int
@@ -47,9 +48,8 @@ def read_log(
         if tail is not None:
             file.seek(_start_of_tail(file, tail))
         lines = _lines(file) if follow is None else _followed(file, path, follow)
-        for raw in lines:
-            line = parse_line(raw)
-            if line is None or (since_ns is not None and line.time_ns < since_ns):
+        for line in _joined(lines):
+            if since_ns is not None and line.time_ns < since_ns:
                 continue
             if until_ns is not None and line.time_ns > until_ns:
                 break
@@ -87,6 +87,23 @@ def parse_time(text: str) -> int:
     hour, minute, second = (int(part) for part in clock.split(":"))
     seconds = calendar.timegm((year, month, date, hour, minute, second)) + offset_s
     return seconds * 1_000_000_000 + int((fraction + "000000000")[:9])
+
+
+def _joined(lines: Iterator[bytes]) -> Iterator[LogLine]:
+    """Whole lines of their pieces, stream by stream; what has no end yet comes last."""
+    begun: dict[str, LogLine] = {}
+    for raw in lines:
+        line = parse_line(raw)
+        if line is None:
+            continue
+        first = begun.pop(line.stream, None)
+        if first is not None:
+            line = LogLine(line.stream, first.time_ns, first.text + line.text)
+        if line.text.endswith(b"\n") or len(line.text) >= _LONG_LINE_BYTES:
+            yield line
+        else:
+            begun[line.stream] = line
+    yield from begun.values()
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.containers.capabilities import available
 from lamina.containers.ending import alive, clear_folder, finish, undo_start
 from lamina.containers.monitor import Launch, Session, noted_exit, process_start_time, resize
 from lamina.containers.runtime import write_spec
@@ -162,7 +163,10 @@ def _start(
     try:
         rootfs = parts.layers.mount(record.id)
         plan = _plan(parts, record, rootfs)
-        write_spec(folder, runtime_spec(plan, machine=platform_machine()))
+        document = runtime_spec(
+            plan, machine=os.uname().machine, available_capabilities=available()
+        )
+        write_spec(folder, document)
         session = monitor.launch(_launch(parts, record, folder))
         if streams is not None:
             # Time is short here and spare while the runtime works: what comes next is loaded now.
@@ -243,11 +247,6 @@ def _exit_command(parts: Parts, container_id: str) -> tuple[str, ...]:
         *(sys.executable or "/usr/bin/python3", "-I", "-m", "lamina.containers.exited"),
         *(str(parts.root.path), driver, str(parts.run_folder(container_id)), container_id),
     )
-
-
-def platform_machine() -> str:
-    """The architecture's name, as uname says it."""
-    return os.uname().machine
 
 
 def network_of(host_config: HostConfig, config: ContainerConfig) -> str:
