@@ -24,7 +24,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lamina.errors import LaminaError, PermissionDenied, Unsupported
+from lamina.errors import Corrupt, LaminaError, PermissionDenied, Unsupported
 from lamina.linux import syscalls
 from lamina.linux.mounts import Mount
 
@@ -60,9 +60,7 @@ class Overlay:
         """Mount it at this path."""
         try:
             fd = self._detached()
-        except OSError as error:
-            if not _old_kernel(error):
-                raise self._refused(error) from error
+        except _OldKernelError:
             self._one_string(target)
             return
         try:
@@ -77,10 +75,8 @@ class Overlay:
         """
         try:
             return self._detached()
-        except OSError as error:
-            if not _old_kernel(error):
-                raise self._refused(error) from error
-        target = scratch()
+        except _OldKernelError:
+            target = scratch()
         self._one_string(target)
         try:
             return os.open(target, _PATH_FOLDER)
@@ -88,44 +84,39 @@ class Overlay:
             syscalls.umount2(target, syscalls.MNT_DETACH)
 
     def _detached(self) -> int:
-        fs_fd = syscalls.fsopen("overlay")
         try:
-            try:
-                syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_SET_STRING, "source", "overlay")
-                self._configure(fs_fd)
-                syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_CMD_CREATE, None, None)
-            except OSError as error:
-                raise OSError(error.errno, _words(fs_fd) or error.strerror) from None
+            fs_fd = syscalls.fsopen("overlay")
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EPERM):  # EPERM: seccomp filters older still
+                raise _OldKernelError from error
+            raise self._refused(error) from error
+        home = os.open(self.home, _PATH_FOLDER)
+        by_path = True
+        try:
+            by_path = _takes_no_descriptors(fs_fd, home, self.lowers[0])
+            self._configure(fs_fd, home, _set_path if by_path else _set_folder)
+            syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_CMD_CREATE, None, None)
             read_only = 0 if self.upper else syscalls.MOUNT_ATTR_RDONLY
             return syscalls.fsmount(fs_fd, read_only)
-        finally:
-            os.close(fs_fd)
-
-    def _configure(self, fs_fd: int) -> None:
-        """Name the layers by descriptors, or if this kernel takes none, by relative paths."""
-        home = os.open(self.home, _PATH_FOLDER)
-        try:
-            by_path = False
-            for lower in self.lowers:
-                if not by_path:
-                    try:
-                        _set_folder(fs_fd, "lowerdir+", home, lower)
-                        continue
-                    except OSError as error:
-                        if lower is not self.lowers[0] or error.errno != errno.EINVAL:
-                            raise
-                        by_path = True
-                _set_path(fs_fd, "lowerdir+", home, lower)
-            for key, value in (("upperdir", self.upper), ("workdir", self.work)):
-                if value is not None and by_path:
-                    _set_path(fs_fd, key, home, value)
-                elif value is not None:
-                    _set_folder(fs_fd, key, home, value)
+        except OSError as error:
+            # Before 6.5 an overlay takes any option here, and refuses them all together.
+            if by_path and error.errno == errno.EINVAL:
+                raise _OldKernelError from error
+            raise self._refused(error, _words(fs_fd)) from error
         finally:
             os.close(home)
-        for option in OPTIONS:
-            key, _, value = option.partition("=")
-            syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_SET_STRING, key, value)
+            os.close(fs_fd)
+
+    def _configure(self, fs_fd: int, home: int, name: Callable[[int, str, int, str], None]) -> None:
+        """All but the first lower layer, which is named already."""
+        for lower in self.lowers[1:]:
+            name(fs_fd, "lowerdir+", home, lower)
+        for key, value in (("upperdir", self.upper), ("workdir", self.work)):
+            if value is not None:
+                name(fs_fd, key, home, value)
+        for option in ("source=overlay", *OPTIONS):
+            key, _, setting = option.partition("=")
+            syscalls.fsconfig(fs_fd, syscalls.FSCONFIG_SET_STRING, key, setting)
 
     def _one_string(self, target: str) -> None:
         """mount(2): what every kernel has. Paths without ':' or ',' only: ours have none."""
@@ -148,23 +139,32 @@ class Overlay:
         except OSError as error:
             raise self._refused(error) from error
 
-    def _refused(self, error: OSError) -> LaminaError:
-        message = f"cannot mount an overlay of {len(self.lowers)} layers: {error.strerror}"
+    def _refused(self, error: OSError, words: str = "") -> LaminaError:
+        reason = words or error.strerror
+        message = f"cannot mount an overlay of {len(self.lowers)} layers: {reason}"
         if error.errno in (errno.EPERM, errno.EACCES):
             return PermissionDenied(message, remedy="run as root, outside a confined container")
+        if error.errno == errno.ENOENT and error.filename:
+            return Corrupt(f"{message}: {error.filename}", remedy="load or pull the image again")
         return Unsupported(
             message, remedy="see `dmesg`, or use another filesystem or --storage-driver vfs"
         )
 
 
-def _old_kernel(error: OSError) -> bool:
-    """Whether it is the way of asking that was refused, and not what was asked."""
-    if error.errno in (errno.ENOSYS, errno.EPERM):  # EPERM: seccomp filters that are older still
+class _OldKernelError(Exception):
+    """It may be the way of asking that was refused, and not what was asked."""
+
+
+def _takes_no_descriptors(fs_fd: int, home: int, lower: str) -> bool:
+    """Name the first layer by a descriptor, or if this kernel takes none, by a path: then True."""
+    try:
+        _set_folder(fs_fd, "lowerdir+", home, lower)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _set_path(fs_fd, "lowerdir+", home, lower)
         return True
-    words = str(error.strerror)
-    return error.errno == errno.EINVAL and (
-        words == os.strerror(errno.EINVAL) or "Unknown parameter" in words or "Legacy" in words
-    )
+    return False
 
 
 def _set_folder(fs_fd: int, key: str, home: int, path: str) -> None:
