@@ -15,7 +15,7 @@ from lamina.cli.main import run
         (["run", "-Z", "image"], 125, "unknown shorthand flag: 'Z' in -Z"),
         (["run"], 1, "'lamina run' requires at least 1 argument"),
         (["run", "--name"], 125, "flag needs an argument: --name"),
-        (["run", "--init=maybe", "x"], 125, "unknown flag: --init"),
+        (["run", "--isolation", "x", "x"], 125, "unknown flag: --isolation"),
         (["run", "--rm=maybe", "x"], 125, 'invalid argument "maybe" for "--rm" flag'),
         (["run", "--pids-limit", "x", "image"], 125, 'for "--pids-limit" flag'),
         (["exec", "one"], 1, "'lamina exec' requires at least 2 arguments"),

@@ -16,6 +16,7 @@ __all__ = ["configurations", "container_flags", "environment", "read_lines"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SWITCHES = (
+    (("--init",), "Run an init inside the container that forwards signals and reaps processes"),
     (("-i", "--interactive"), "Keep STDIN open even if not attached"),
     (("-P", "--publish-all"), "Publish all exposed ports to random ports"),
     (("--privileged",), "Give extended privileges to this container"),
@@ -146,6 +147,7 @@ def _host_config(
         port_bindings=ports,
         publish_all_ports=flags["publish_all"],
         auto_remove=flags["rm"],
+        init=flags["init"],
         privileged=flags["privileged"],
         read_only_rootfs=flags["read_only"],
         cap_add=flags["cap_add"],

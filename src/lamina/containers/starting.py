@@ -177,6 +177,7 @@ def _start(
         connection = None
         if streams is not None:
             connection = _connected(folder, streams, terminal=record.config.tty)
+        parts.networks.finish_connect(record.id)
         parts.runtime.start(record.id)
         return session, connection
     except BaseException as error:
@@ -331,7 +332,7 @@ def _connect(parts: Parts, record: Record) -> Endpoint:
             for port in record.config.exposed_ports
             if port not in bindings
         ]
-    return parts.networks.connect(record.id, name=record.name, ports=ports)
+    return parts.networks.begin_connect(record.id, name=record.name, ports=ports)
 
 
 def _network_files(

@@ -39,37 +39,71 @@ class Netavark:
         self._path = path
         self._state = state
 
-    def setup(self, namespace: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Joins the namespace to the document's networks; tells what each interface became."""
-        status: dict[str, Any] = self._run("setup", namespace, document)
-        return status
+    def begin_setup(self, namespace: Path, document: Mapping[str, Any]) -> Call:
+        """Begins to join the namespace to the document's networks."""
+        return self._begin("setup", namespace, document)
+
+    def setup(self, namespace: Path, document: Mapping[str, Any]) -> None:
+        """Joins the namespace to the document's networks."""
+        self.begin_setup(namespace, document).wait()
 
     def teardown(self, namespace: Path, document: Mapping[str, Any]) -> None:
         """Undoes `setup`."""
-        self._run("teardown", namespace, document)
+        self._begin("teardown", namespace, document).wait()
 
-    def _run(self, verb: str, namespace: Path, document: Mapping[str, Any]) -> Any:
-        import subprocess
-
+    def _begin(self, verb: str, namespace: Path, document: Mapping[str, Any]) -> Call:
+        # Files in memory, not pipes: nobody needs to read or write while it works.
+        channels = [os.memfd_create(f"netavark-{name}") for name in ("in", "out", "err")]
         try:
-            done = subprocess.run(
-                [self._path, "--config", self._state, verb, namespace],
-                input=json.dumps(document).encode(),
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-                env={"PATH": _PATH},
+            os.pwrite(channels[0], json.dumps(document).encode(), 0)
+            arguments = [self._path, "--config", self._state, verb, namespace]
+            pid = os.posix_spawn(
+                self._path,
+                [str(argument) for argument in arguments],
+                {"PATH": _PATH},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, channel, number)
+                    for number, channel in enumerate(channels)
+                ],
+                # A ctrl-C that means the container must not leave half a network behind.
+                setpgroup=0,
+                setsigmask=(),
             )
         except OSError as error:
+            for channel in channels:
+                os.close(channel)
             raise RuntimeFailure(f"netavark {verb}: {error}") from error
-        except subprocess.TimeoutExpired:
-            raise RuntimeFailure(f"netavark {verb}: no answer within {_TIMEOUT_S} s") from None
-        if done.returncode:
-            raise explain(verb, done.stdout, done.stderr)
+        return Call(verb, pid, channels)
+
+
+class Call:
+    """The program at work. `wait` must be called, once."""
+
+    def __init__(self, verb: str, pid: int, channels: Sequence[int]) -> None:
+        self._verb = verb
+        self._pid = pid
+        self._channels = channels
+
+    def wait(self) -> None:
+        """Wait for its end; raises what it failed with."""
+        import select
+        import signal
+
+        process = os.pidfd_open(self._pid)
         try:
-            return json.loads(done.stdout) if done.stdout.strip() else {}
-        except ValueError as error:
-            raise RuntimeFailure(f"netavark {verb}: unreadable answer: {error}") from error
+            ended = bool(select.select([process], [], [], _TIMEOUT_S)[0])
+            if not ended:
+                os.kill(self._pid, signal.SIGKILL)
+            _, status = os.waitpid(self._pid, 0)
+            if not ended:
+                raise RuntimeFailure(f"netavark {self._verb}: no answer within {_TIMEOUT_S} s")
+            if status:
+                out, err = (os.pread(channel, 1 << 16, 0) for channel in self._channels[1:])
+                raise explain(self._verb, out, err)
+        finally:
+            os.close(process)
+            for channel in self._channels:
+                os.close(channel)
 
 
 def explain(verb: str, stdout: bytes, stderr: bytes) -> LaminaError:

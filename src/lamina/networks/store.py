@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lamina.networks.addresses import Subnet
     from lamina.networks.endpoint import Endpoint as Endpoint
     from lamina.networks.endpoint import Network as Network
+    from lamina.networks.netavark import Call
     from lamina.networks.ports import PortMapping
     from lamina.store.root import DataRoot
 
@@ -43,6 +44,7 @@ class NetworkStore:
     def __init__(self, root: DataRoot) -> None:
         self._root = root
         self._run = Path(root.run).parent / "networks"
+        self._joining: dict[str, tuple[Call, contextlib.ExitStack]] = {}
 
     def list(self) -> Sequence[Network]:
         """Every network, by name."""
@@ -75,8 +77,34 @@ class NetworkStore:
         network: str = "bridge",
         kept_by: Path | None = None,
     ) -> Endpoint:
-        """Makes the container's namespace, joins it to the bridge and publishes its ports.
+        """`begin_connect` and `finish_connect` in one."""
+        endpoint = self.begin_connect(
+            container,
+            name=name,
+            ports=ports,
+            address=address,
+            mac=mac,
+            network=network,
+            kept_by=kept_by,
+        )
+        self.finish_connect(container)
+        return endpoint
 
+    def begin_connect(
+        self,
+        container: str,
+        *,
+        name: str = "",
+        ports: Sequence[PortMapping] = (),
+        address: str = "",
+        mac: str = "",
+        network: str = "bridge",
+        kept_by: Path | None = None,
+    ) -> Endpoint:
+        """Makes the container's namespace and begins to join it to the bridge.
+
+        The namespace may be entered at once; `finish_connect` waits until it is joined and the
+        ports are published. `disconnect` may be called at any time.
         The endpoint lives as long as the folder `kept_by`: the container's own, unless it is of
         something else (a build), which is then gone with that.
         Whatever an earlier life of the container left is taken down first. On failure nothing
@@ -90,7 +118,8 @@ class NetworkStore:
         if self.get(network).name != "bridge":
             raise InvalidInput(f"network {network} has no endpoints: only bridge does")
         netavark = Netavark(find_netavark(), self._run / "netavark")
-        with self._locked():
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._locked())
             self._take_down(container)
             self._take_down_orphans()
             others = self._endpoints()
@@ -115,15 +144,36 @@ class NetworkStore:
             self._write(endpoint, kept_by)
             try:
                 create_namespace(Path(endpoint.namespace))
-                netavark.setup(Path(endpoint.namespace), _document(endpoint, str(subnet), name))
-                _revive_bridge(subnet)
+                call = netavark.begin_setup(
+                    Path(endpoint.namespace), _document(endpoint, str(subnet), name)
+                )
             except BaseException:
                 self._take_down(container)
                 raise
+            # The lock stays held until the call has ended.
+            self._joining[container] = (call, held.pop_all())
         return endpoint
+
+    def finish_connect(self, container: str) -> None:
+        """Waits until what was begun is done. Nothing begun is fine."""
+        begun = self._joining.pop(container, None)
+        if begun is None:
+            return
+        call, held = begun
+        with held:
+            try:
+                call.wait()
+                subnet = self._recorded_subnet()
+                if subnet is not None:
+                    _revive_bridge(subnet)
+            except BaseException:
+                self._take_down(container)
+                raise
 
     def disconnect(self, container: str) -> None:
         """Takes the container's endpoint down and frees its address and ports. Absent is fine."""
+        with contextlib.suppress(LaminaError):
+            self.finish_connect(container)
         if not self._file(container).exists():
             return
         with self._locked():
@@ -258,7 +308,9 @@ class NetworkStore:
 
         endpoint = self.endpoint(container)
         holder = self._run / "namespaces" / container
-        if endpoint is not None:
+        if endpoint is not None and endpoint.ports:
+            # Without ports there is nothing on the host but the pair of interfaces, which ends
+            # with the namespace; the bridge and its subnet's rules stay, as Docker's do.
             subnet = self._recorded_subnet()
             # The firewall's rules go even where the namespace was lost: an empty one stands in.
             with contextlib.suppress(LaminaError, OSError):
