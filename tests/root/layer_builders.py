@@ -89,8 +89,14 @@ def pin(layers: LayerStore, chain: ChainID, image: str | None = None) -> str:
 
 
 def unpin(layers: LayerStore, image: str) -> None:
-    with layers.root.database.transaction() as tx:
-        tx.execute("DELETE FROM images WHERE id=?", (image,))
+    """Remove the image, and the layers that only it needed."""
+    with layers.root.operation("unpin") as op:
+        op.begin()
+        with layers.root.database.transaction() as tx:
+            (row,) = tx.read("SELECT chain_id FROM images WHERE id=?", (image,))
+            op.lease(layers.driver.name, ChainID(row["chain_id"]))
+            tx.execute("DELETE FROM images WHERE id=?", (image,))
+        layers.collect(ChainID(row["chain_id"]), op)
 
 
 def exported(layers: LayerStore, chain: ChainID) -> bytes:
@@ -127,5 +133,8 @@ def check_clean(layers: LayerStore) -> None:
     assert set(os.listdir(root.layers)) == {f"{cache_id}.journal" for cache_id in contents}
     assert [count(layers, table) for table in ("operations", "staged", "leases")] == [0, 0, 0]
     assert os.listdir(root.tmp) == []
+    assert all(layers.records.in_use(layer) for layer in layers.records.tops())
+    blobs = {f"sha256:{name}" for name in os.listdir(root.path / "blobs" / "sha256")}
+    assert blobs == {row["digest"] for row in read("SELECT digest FROM blobs")}
     for row in read("SELECT chain_id, diff_id FROM layers"):
         assert Digest.of(exported(layers, ChainID(row["chain_id"]))) == DiffID(row["diff_id"])

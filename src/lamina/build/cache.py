@@ -88,6 +88,7 @@ class BuildCache:
     """The records of one data root and driver."""
 
     def __init__(self, root: DataRoot, layers: LayerStore) -> None:
+        self._root = root
         self._database = root.database
         self._layers = layers
         self._driver = layers.driver.name
@@ -171,14 +172,19 @@ class BuildCache:
             for record in gone
             for layer in self._layers.stack(record.chain)
         }
-        with self._database.transaction() as tx:
-            tx.executemany(
-                "DELETE FROM build_cache WHERE key=? AND driver=?",
-                [(record.key, self._driver) for record in gone],
-            )
         freed = 0
-        for record in gone:
-            freed += sum(sizes.get(chain, 0) for chain in self._layers.collect(record.chain))
+        with self._root.operation("prune build cache") as op:
+            op.begin()
+            with self._database.transaction() as tx:
+                for record in gone:
+                    op.lease(self._driver, record.chain)
+                    tx.execute(
+                        "DELETE FROM build_cache WHERE key=? AND driver=?",
+                        (record.key, self._driver),
+                    )
+            for record in gone:
+                chains = self._layers.collect(record.chain, op)
+                freed += sum(sizes.get(chain, 0) for chain in chains)
         return Pruned(tuple(gone), freed)
 
     def _held_by_images(self) -> set[ChainID]:

@@ -235,16 +235,18 @@ class ImageStore:
 
         removals: Removals = []
         deleted: Departures = []
-        with self._database.transaction() as tx:
-            image, named = self.resolve_named(text)
-            plan = plan_removal(self._situation(tx, image), named, force=force)
-            for reference in plan.untag:
-                self._drop_name(tx, reference)
-                removals.append(Untagged(reference))
-            if plan.delete:
-                deleted = self._delete_rows(tx, image, prune_parents=prune_parents)
-        for gone in deleted:
-            removals += self._clear(gone)
+        with self.root.operation("remove image") as operation:
+            operation.begin()
+            with self._database.transaction() as tx:
+                image, named = self.resolve_named(text)
+                plan = plan_removal(self._situation(tx, image), named, force=force)
+                for reference in plan.untag:
+                    self._drop_name(tx, reference)
+                    removals.append(Untagged(reference))
+                if plan.delete:
+                    deleted = self._delete_rows(tx, operation, image, prune_parents=prune_parents)
+            for gone in deleted:
+                removals += self._clear(operation, gone)
         return removals
 
     def prune(self, wanted: ImageFilter | None = None, *, everything: bool = False) -> Pruned:
@@ -295,33 +297,37 @@ class ImageStore:
                 (reference.name, reference.tag),
             )
 
-    def _delete_rows(self, tx: Transaction, image: Image, *, prune_parents: bool) -> Departures:
-        """Delete the image's row, and those of its parents that nothing needs any more."""
+    def _delete_rows(
+        self, tx: Transaction, operation: Operation, image: Image, *, prune_parents: bool
+    ) -> Departures:
+        """Delete the image's row, and those of its parents that nothing needs any more.
+
+        What they kept is the operation's from here on, and goes with it if this process dies.
+        """
         gone = [_Gone(image, self._stack(image.chain))]
+        if gone[0].stack:
+            operation.lease(self.layers.driver.name, gone[0].stack[-1].chain_id)
+        operation.scratch("blob", "", image.id)
         tx.execute("DELETE FROM images WHERE id = ?", (image.id,))
         if prune_parents and image.parent is not None:
             for parent in self._images("images.id = ?", (image.parent,)):
                 situation = self._situation(tx, parent)
                 if not (situation.names or situation.uses or situation.has_children):
-                    gone += self._delete_rows(tx, parent, prune_parents=True)
+                    gone += self._delete_rows(tx, operation, parent, prune_parents=True)
         return gone
 
-    def _clear(self, gone: _Gone) -> Removals:
-        """Let go of what a deleted row kept: its layers, and its configuration.
+    def _clear(self, operation: Operation, gone: _Gone) -> Removals:
+        """Let go of the layers that a deleted row kept; its configuration goes with the operation.
 
-        Only after the row's deletion is committed, so that no row ever names what is gone; a crash
-        in between leaves what the next opening of the root clears.
+        Only after the row's deletion is committed, so that no row ever names what is gone.
         """
         image = gone.image
         removals: Removals = [Deleted(image.id)]
         if image.chain is not None:
             sizes = {layer.chain_id: layer.size_bytes for layer in gone.stack}
-            for chain in self.layers.collect(image.chain):
+            for chain in self.layers.collect(image.chain, operation):
                 if chain in sizes:  # and not an init layer, which no image shows
                     removals.append(Deleted(chain, sizes[chain]))
-        with self._database.transaction() as tx:
-            if tx.one("SELECT 1 FROM images WHERE id = ?", (image.id,)) is None:
-                self.root.blobs.remove(image.id)
         return removals
 
     def _situation(self, tx: Transaction, image: Image) -> Situation:

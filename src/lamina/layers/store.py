@@ -176,9 +176,13 @@ class LayerStore:
         with self.root.operation("view") as op, self.driver.view(self._begin_on(op, chain)) as path:
             yield path
 
-    def collect(self, chain: ChainID) -> list[ChainID]:
-        """Drop this layer, then its parents, while nothing refers to them; top first."""
-        return self._collect(chain, "")
+    def collect(self, chain: ChainID, op: Operation | None = None) -> list[ChainID]:
+        """Drop this layer, then its parents, while nothing refers to them; top first.
+
+        Who deletes the last row that refers to a layer leases it (`op.lease`) in the same
+        transaction and passes `op` here, which ends that lease: a death in between loses nothing.
+        """
+        return self._collect(chain, "" if op is None else op.id)
 
     def layer_metadata(self, chain: ChainID) -> dict[str, str]:
         """`GraphDriver.Data` of an image whose top layer this is."""
@@ -227,9 +231,10 @@ class LayerStore:
             return
         _, parent = self.records.snapshot(snapshot_id)
         self.driver.remove(snapshot_id)  # refused while mounted: then nothing has changed
-        self.records.drop_snapshot(snapshot_id)
-        if parent is not None:
-            self._collect(parent, "")
+        with self.root.operation("remove snapshot") as op, self.root.database.transaction():
+            self.records.drop_snapshot(snapshot_id)
+            if parent is not None and not self.records.in_use(self.records.get(parent)):
+                op.lease(self._name, parent)  # it goes with this operation
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Whether there is such an active snapshot."""

@@ -178,8 +178,9 @@ class Recovery:
         """End what dead owners left. Two cheap looks when there is nothing."""
         found = {str(row["id"]) for row in self._root.database.read("SELECT id FROM operations")}
         found.update(os.listdir(self._root.tmp))
-        for name in sorted(found):
-            self._recover(self._root.tmp / name)
+        dead = [name for name in sorted(found) if self._recover(self._root.tmp / name)]
+        if dead:
+            self._root.blobs.sweep()
 
     def finish(self, operation: str, *, succeeded: bool) -> None:
         """End an operation whose lock the caller holds."""
@@ -215,18 +216,20 @@ class Recovery:
             tx.execute("DELETE FROM operations WHERE id=?", (operation,))
         remove_tree(self._root.tmp / operation)
 
-    def _recover(self, path: Path) -> None:
+    def _recover(self, path: Path) -> bool:
+        """End this operation if its owner is dead; whether it was."""
         operation = self._row(path.name)
         if operation:
             path.mkdir(mode=0o700, exist_ok=True)
         lock = try_lock(path)
         if lock is None:
-            return  # alive, or ended by another opener meanwhile
+            return False  # alive, or ended by another opener meanwhile
         with lock:
             if self._row(path.name):
                 self.finish(path.name, succeeded=False)
             else:
                 remove_tree(path)
+        return True
 
     def _row(self, operation: str) -> bool:
         return (
