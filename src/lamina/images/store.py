@@ -5,9 +5,11 @@
 
 An image is rows that name a configuration and a chain of layers. Its layers exist before its row
 does, kept by the lease of the operation that brought them; its configuration is written under the
-database's write lock, in the same transaction as the row, and unlinked under that lock only while
-no row names it. So a row without its blob cannot be seen; what a crash leaves is a blob or layers
-that no row names, and the next opening of the root clears them.
+database's write lock, in the same transaction as the row. When the row goes, an operation takes
+over both in the same transaction, and its end clears them unless something else needs them, though
+its owner be killed. So neither a row without its blob is ever seen, nor is a blob or a layer left.
+
+An image is here as far as the storage driver holds its layers: what another driver holds is not.
 """
 
 from __future__ import annotations
@@ -47,14 +49,14 @@ TaggedImages = list[tuple[Reference, Image]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Gone:
-    """An image whose row was deleted, and the layers it had."""
+class _Departing:
+    """An image whose row is deleted, and the layers it has."""
 
     image: Image
     stack: Sequence[Layer]
 
 
-Departures = list[_Gone]
+Departures = list[_Departing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +236,8 @@ class ImageStore:
         from lamina.images.removal import plan_removal
 
         removals: Removals = []
-        deleted: Departures = []
-        with self.root.operation("remove image") as operation:
+        departing: Departures = []
+        with self.root.operation("remove") as operation:
             operation.begin()
             with self._database.transaction() as tx:
                 image, named = self.resolve_named(text)
@@ -244,10 +246,8 @@ class ImageStore:
                     self._drop_name(tx, reference)
                     removals.append(Untagged(reference))
                 if plan.delete:
-                    deleted = self._delete_rows(tx, operation, image, prune_parents=prune_parents)
-            for gone in deleted:
-                removals += self._clear(operation, gone)
-        return removals
+                    departing = self._delete_rows(operation, tx, image, prune_parents=prune_parents)
+        return removals + self._departed(departing)
 
     def prune(self, wanted: ImageFilter | None = None, *, everything: bool = False) -> Pruned:
         """Remove dangling images, or with `everything` all that no container uses."""
@@ -298,36 +298,35 @@ class ImageStore:
             )
 
     def _delete_rows(
-        self, tx: Transaction, operation: Operation, image: Image, *, prune_parents: bool
+        self, operation: Operation, tx: Transaction, image: Image, *, prune_parents: bool
     ) -> Departures:
         """Delete the image's row, and those of its parents that nothing needs any more.
 
-        What they kept is the operation's from here on, and goes with it if this process dies.
+        The operation takes over what the row kept: its lease on the layers, and the configuration
+        as scratch. When it ends, or is ended for its dead owner, what nothing else needs goes.
         """
-        gone = [_Gone(image, self._stack(image.chain))]
-        if gone[0].stack:
-            operation.lease(self.layers.driver.name, gone[0].stack[-1].chain_id)
+        departing = [_Departing(image, self._stack(image.chain))]
+        if image.chain is not None:
+            operation.lease(self.layers.driver.name, image.chain)
         operation.scratch("blob", "", image.id)
         tx.execute("DELETE FROM images WHERE id = ?", (image.id,))
         if prune_parents and image.parent is not None:
             for parent in self._images("images.id = ?", (image.parent,)):
                 situation = self._situation(tx, parent)
                 if not (situation.names or situation.uses or situation.has_children):
-                    gone += self._delete_rows(tx, operation, parent, prune_parents=True)
-        return gone
+                    departing += self._delete_rows(operation, tx, parent, prune_parents=True)
+        return departing
 
-    def _clear(self, operation: Operation, gone: _Gone) -> Removals:
-        """Let go of the layers that a deleted row kept; its configuration goes with the operation.
-
-        Only after the row's deletion is committed, so that no row ever names what is gone.
-        """
-        image = gone.image
-        removals: Removals = [Deleted(image.id)]
-        if image.chain is not None:
-            sizes = {layer.chain_id: layer.size_bytes for layer in gone.stack}
-            for chain in self.layers.collect(image.chain, operation):
-                if chain in sizes:  # and not an init layer, which no image shows
-                    removals.append(Deleted(chain, sizes[chain]))
+    def _departed(self, departing: Departures) -> Removals:
+        """What the end of the operation took away: images, and layers from the top."""
+        removals: Removals = []
+        told: set[ChainID] = set()
+        for each in departing:
+            removals.append(Deleted(each.image.id))
+            for layer in reversed(each.stack):
+                if layer.chain_id not in told and self.layers.find(layer.chain_id) is None:
+                    told.add(layer.chain_id)
+                    removals.append(Deleted(layer.chain_id, layer.size_bytes))
         return removals
 
     def _situation(self, tx: Transaction, image: Image) -> Situation:
