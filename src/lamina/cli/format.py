@@ -80,8 +80,8 @@ class Listing:
         header.setdefault("Label", _label_header)
         return tabulate(self._line(header, _HEADER_FUNCTIONS) + "".join(lines))
 
-    def _line(self, row: Struct, functions: Mapping[str, Function] = FUNCTIONS) -> str:
-        return f"{_execute(self._template, row, functions)}\n"
+    def _line(self, row: Struct, functions: Mapping[str, Function] | None = None) -> str:
+        return f"{_execute(self._template, row, functions or _ROW_FUNCTIONS)}\n"
 
 
 def inspect(found: Sequence[Mapping[str, Any]], template: str | None = None) -> str:
@@ -143,6 +143,17 @@ def _label_header(name: str) -> str:
 def _unchanged(text: Any, *_: Any) -> Any:
     return text
 
+
+def _row_json(value: Any) -> str:
+    """A whole row is encoded by Docker with `<`, `>` and `&` escaped; a single value is not."""
+    text = go_json(value)
+    if isinstance(value, Struct):
+        for character in "<>&":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+_ROW_FUNCTIONS = {**FUNCTIONS, "json": Function(_row_json, ("any",))}
 
 # In a table's header every function that would change a value leaves the column's title alone.
 _HEADER_FUNCTIONS = {

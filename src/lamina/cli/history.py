@@ -9,6 +9,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.cli.format import HELP, Listing
 
 if TYPE_CHECKING:
     from lamina.images.history import HistoryStep
@@ -23,17 +24,11 @@ _HEADERS = {
 }
 _TABLE = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 _EXACT_TABLE = "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
-_FORMAT_HELP = """\
-Format output using a custom template:
-'table':            Print output in table format with column headers (default)
-'table TEMPLATE':   Print output in table format using the given Go template
-'json':             Print in JSON format
-'TEMPLATE':         Print output using the given Go template."""
 _COMMAND_WIDTH = 45
 
 
 @docker_command("[OPTIONS] IMAGE", "Show the history of an image", exactly=1)
-@click.option("--format", help=_FORMAT_HELP)
+@click.option("--format", help=HELP)
 @click.option(
     "-H",
     "--human/--no-human",
@@ -48,8 +43,6 @@ def command(
     app: App, format: str | None, human: bool, no_trunc: bool, quiet: bool, image: str
 ) -> int | None:
     import time
-
-    from lamina.cli.format import Listing
 
     images = app.engine.images
     steps = images.history(images.resolve(image))

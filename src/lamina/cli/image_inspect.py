@@ -6,18 +6,14 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.cli.format import INSPECT_HELP
 from lamina.cli.inspect import inspect_all
-
-_FORMAT_HELP = """\
-Format output using a custom template:
-'json':             Print in JSON format
-'TEMPLATE':         Print output using the given Go template."""
 
 
 @docker_command(
     "[OPTIONS] IMAGE [IMAGE...]", "Display detailed information on one or more images", at_least=1
 )
-@click.option("-f", "--format", help=_FORMAT_HELP)
+@click.option("-f", "--format", help=INSPECT_HELP)
 @click.argument("images", nargs=-1)
 @click.pass_obj
 def command(app: App, images: tuple[str, ...], format: str | None) -> int | None:

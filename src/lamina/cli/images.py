@@ -9,6 +9,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.cli.format import HELP, Listing
 
 if TYPE_CHECKING:
     from lamina.images.image import Image
@@ -32,12 +33,6 @@ _DIGEST_TABLE = (
     "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 )
 _FILTERS = ("before", "dangling", "label", "reference", "since", "until")
-_FORMAT_HELP = """\
-Format output using a custom template:
-'table':            Print output in table format with column headers (default)
-'table TEMPLATE':   Print output in table format using the given Go template
-'json':             Print in JSON format
-'TEMPLATE':         Print output using the given Go template."""
 
 
 @docker_command("[OPTIONS] [REPOSITORY[:TAG]]", "List images", at_most=1)
@@ -52,7 +47,7 @@ Format output using a custom template:
     metavar="filter",
     help="Filter output based on conditions provided",
 )
-@click.option("--format", help=_FORMAT_HELP)
+@click.option("--format", help=HELP)
 @click.option("--no-trunc", is_flag=True, help="Don't truncate output")
 @click.option("-q", "--quiet", is_flag=True, help="Only show image IDs")
 @click.argument("repository", required=False)
@@ -69,7 +64,6 @@ def command(
 ) -> int | None:
     import time
 
-    from lamina.cli.format import Listing
     from lamina.images.filters import ImageFilter
 
     listing = Listing(
