@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lamina.values import dataclass
 
 CREATED = "created"
 RUNNING = "running"

@@ -10,11 +10,12 @@ package comment.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from lamina.digests import Digest
 from lamina.errors import InvalidInput
+from lamina.values import dataclass
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +24,7 @@ from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound
 from lamina.images.config import SIZE_LIMIT_BYTES, ImageConfig
 from lamina.images.image import Deleted, Image, Removal, Untagged
 from lamina.images.reference import Reference
+from lamina.values import dataclass
 
 __all__ = ["Image", "ImageStore", "Pruned"]
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamina.digests import ChainID, DiffID, chain_id
 from lamina.errors import NotFound
+from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.store.database import Database
@@ -265,17 +264,14 @@ class LayerRecords:
                 (operation, self._driver, chain),
             )
 
-    def in_use(self, layer: Layer, *, but_by: str = "") -> bool:
-        """Whether anything refers to the layer; a lease of operation `but_by` does not count."""
-        if layer.kind == "init":
-            if self._referred(layer.chain_id, but_by):
-                return True
-            return layer.parent is not None and self.in_use(self.get(layer.parent), but_by=but_by)
-        if self._referred(layer.chain_id, but_by):
+    def in_use(self, layer: Layer) -> bool:
+        """Whether anything refers to the layer."""
+        if self._referred(layer.chain_id):
             return True
+        if layer.kind == "init":
+            return layer.parent is not None and self.in_use(self.get(layer.parent))
         return any(
-            self._referred(appendage.chain_id, but_by)
-            for appendage in self._init_layers(layer.chain_id)
+            self._referred(appendage.chain_id) for appendage in self._init_layers(layer.chain_id)
         )
 
     def drop(self, layer: Layer) -> list[Layer]:
@@ -335,17 +331,16 @@ class LayerRecords:
         )
         return [_layer(row) for row in rows]
 
-    def _referred(self, chain: ChainID, but_by: str) -> bool:
+    def _referred(self, chain: ChainID) -> bool:
         """Whether anything but an init layer refers to exactly this layer."""
-        arguments: Sequence[Any] = (self._driver, chain, but_by)
         found = self._database.one(
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM images WHERE chain_id=?2)"
             " OR EXISTS (SELECT 1 FROM snapshots WHERE driver=?1 AND parent=?2)"
-            " OR EXISTS (SELECT 1 FROM leases WHERE driver=?1 AND chain_id=?2 AND operation<>?3)"
+            " OR EXISTS (SELECT 1 FROM leases WHERE driver=?1 AND chain_id=?2)"
             " OR EXISTS (SELECT 1 FROM build_cache WHERE driver=?1 AND chain_id=?2)"
             " OR EXISTS (SELECT 1 FROM layers"
             "            WHERE driver=?1 AND parent=?2 AND kind<>'init')",
-            arguments,
+            (self._driver, chain),
         )
         return found is not None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from lamina.layers.journal import JournalWriter
 from lamina.layers.pipeline import TarStream
 from lamina.tar.entry import Kind
 from lamina.tar.reader import TarReader
+from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.drivers.contract import StorageDriver

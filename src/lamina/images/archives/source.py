@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -21,6 +20,7 @@ from lamina.images.config import SIZE_LIMIT_BYTES
 from lamina.store.failures import translated
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.header import BLOCK, build_entry, parse_block, parse_records
+from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.store.operations import Operation
