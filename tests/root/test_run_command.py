@@ -888,3 +888,75 @@ def test_network_ls_lists_three(lamina: Lamina) -> None:
         ["host", "host", "local"],
         ["none", "null", "local"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("hide", "words"),
+    [
+        (
+            "mount -t tmpfs none /usr/lib/podman",
+            (
+                "Error: network bridge needs netavark, which is not installed: install the package "
+                "netavark, or use --network host or --network none\n"
+            ),
+        ),
+        (
+            (
+                "mount -t overlay -o lowerdir=/usr/sbin,upperdir=$1/up,workdir=$1/work none /usr/sbin"
+                " && rm /usr/sbin/iptables /usr/sbin/ip6tables"
+            ),
+            (
+                "Error: no usable firewall for network bridge: netavark setup: No such file or "
+                "directory (os error 2): install iptables with its kernel modules, or use --network "
+                "host or none\n"
+            ),
+        ),
+    ],
+    ids=["netavark", "iptables"],
+)
+def test_what_the_bridge_needs_is_named_where_it_is_missing(
+    lamina: Lamina, hide: str, words: str
+) -> None:
+    scratch = Path(tempfile.mkdtemp(dir=lamina.root.parent))
+    for name in ("up", "work"):
+        (scratch / name).mkdir()
+    script = f'{hide} || exit 99; shift; exec "$0" "$@"'
+    try:
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, LAMINA, scratch, "run", "busybox", "true"],
+            capture_output=True,
+            env=lamina.environment,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(scratch)
+    assert (done.returncode, done.stderr.decode(), done.stdout) == (125, words, b"")
+    assert lamina.ok("ps", "-a", "--format", "{{.Status}}") == "Created\n"
+
+
+def test_a_client_that_is_killed_leaves_the_container_to_itself(lamina: Lamina) -> None:
+    script = "echo ready; while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 4"
+    args = ("run", "--name", "one", "--network", "none", "busybox", "sh", "-c", script)
+    process = lamina.begin(*args, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert lamina.ok("ps", "--format", "{{.Names}}") == "one\n"
+    lamina.ok("exec", "one", "touch", "/tmp/go")
+    assert lamina.ok("wait", "one") == "4\n"
+
+
+def test_output_that_nobody_reads_ends_the_command_quietly(lamina: Lamina) -> None:
+    script = 'exec "$0" run --rm --network none busybox sh -c "yes | head -c 1000000" | head -n 1'
+    done = subprocess.run(
+        ["sh", "-c", script, LAMINA], capture_output=True, env=lamina.environment, timeout=TIMEOUT_S
+    )
+    assert (done.stdout, done.stderr) == (b"y\n", b"")
+    until(lambda: lamina.ok("ps", "-aq") == "", "the container has ended and is removed")
+
+
+def test_a_terminal_without_input_is_allowed(lamina: Lamina) -> None:
+    assert lamina.ok("run", "--rm", "-t", "--network", "none", "busybox", "echo", "hi") == "hi\r\n"

@@ -28,6 +28,8 @@ def test_netavark_is_found_where_it_is(tmp_path: Path) -> None:
     ("words", "kind", "remedy"),
     [
         ("code: 3, msg: iptables v1.8.9: can't initialize", Unsupported, "install iptables"),
+        ("No such file or directory (os error 2)", Unsupported, "install iptables"),
+        ("invalid version number", Unsupported, "no usable firewall for network bridge"),
         ("Netlink error: Operation not permitted (os error 1)", Unsupported, "CAP_NET_ADMIN"),
         ("Sysctl error: Read-only file system (os error 30)", Unsupported, "/proc/sys writable"),
         ("something else", RuntimeFailure, "netavark setup: something else"),

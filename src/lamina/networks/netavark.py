@@ -106,6 +106,10 @@ class Call:
                 os.close(channel)
 
 
+# The second is all that is said of a missing iptables, the third of one that fails at `--version`.
+_FIREWALL_WORDS = ("tables", "No such file or directory (os error 2)", "invalid version number")
+
+
 def explain(verb: str, stdout: bytes, stderr: bytes) -> LaminaError:
     """The error that netavark's words mean, with the remedy where one is known."""
     try:
@@ -113,7 +117,7 @@ def explain(verb: str, stdout: bytes, stderr: bytes) -> LaminaError:
     except (ValueError, KeyError, TypeError):
         words = (stderr or stdout).decode(errors="replace")
     words = " ".join(words.split()) or "failed without a word"
-    if "iptables" in words or "ip6tables" in words or "nftables" in words or " nft" in words:
+    if any(part in words for part in _FIREWALL_WORDS):
         return Unsupported(
             f"no usable firewall for network bridge: netavark {verb}: {words}",
             remedy="install iptables with its kernel modules, or use --network host or none",
