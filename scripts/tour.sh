@@ -48,7 +48,7 @@ export PATH=$venv/bin:$PATH
 readonly image=acme/my-final-image:1.0 base=acme/my-base-image:1.0
 readonly sizes='table {{.ID}}\t{{.Image}}\t{{.Names}}\t{{.Size}}'
 
-work=$(mktemp -d /var/tmp/lamina-tour.XXXXXXXX)
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/lamina-tour.XXXXXXXX")
 export LAMINA_ROOT=$work/root
 clean_up() {
     local status=$? left
