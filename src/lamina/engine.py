@@ -91,6 +91,7 @@ class Engine:
         """Layers and snapshots. The first use recovers what operations that died left."""
         from lamina.layers.store import LayerStore
 
+        self.root.recovery.on_staged("build process", "", self._end_build_process)
         return LayerStore(self.root, self.driver)
 
     @cached_property
@@ -233,6 +234,11 @@ class Engine:
         container = self.containers.create(config, host_config, name=name)
         container.start()
         return container
+
+    def _end_build_process(self, name: str) -> None:
+        from lamina.build.executor import end_process
+
+        end_process(self.root, self._runtime, name)
 
     def close(self) -> None:
         """Let the data root go. Containers go on."""

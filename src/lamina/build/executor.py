@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from lamina.layers.store import Layer, LayerStore
     from lamina.networks.store import NetworkStore
     from lamina.store.operations import Operation
+    from lamina.store.root import DataRoot
 
 HOSTNAME = "lamina-build"
+PROCESS = "build process"
+"""The kind under which a running command is staged; `end_process` removes what is left of one."""
 
 
 class Executor:
@@ -70,8 +73,7 @@ class Executor:
         snapshot = os.urandom(32).hex()
         beneath = self._scaffold_layer() if isinstance(step, RunStep) else None
         self._layers.prepare(snapshot, parent, kind="build", op=self._operation, beneath=beneath)
-        holder = f"build-{self._operation.id}"
-        root = self._layers.mount(snapshot, holder=holder)
+        root = self._layers.mount(snapshot)
         try:
             if isinstance(step, RunStep):
                 self._run(step, root, snapshot, telling)
@@ -80,7 +82,7 @@ class Executor:
             elif isinstance(step, WorkdirStep):
                 _make_workdir(step, root)
         finally:
-            self._layers.unmount(snapshot, holder=holder)
+            self._layers.unmount(snapshot)
         return self._layers.commit(self._operation, snapshot)
 
     def cancel(self) -> None:
@@ -120,6 +122,8 @@ class Executor:
             )
             with self._lock:
                 self._running.add(snapshot)
+            # Should this process die, whoever opens the root next ends what it left running.
+            self._operation.scratch(PROCESS, "", snapshot)
             try:
                 code = runtime.run(
                     runtime_spec(plan, machine=platform.machine()),
@@ -137,6 +141,7 @@ class Executor:
             finally:
                 with self._lock:
                     self._running.discard(snapshot)
+                self._operation.keep(PROCESS, "", snapshot)
         if self._cancelled.is_set():
             raise Cancelled("the build was cancelled")
         if code:
@@ -155,8 +160,7 @@ class Executor:
 
         with self._lock:
             if self._found is None:
-                state = Path(self._operation.root.run) / "build"
-                self._found = Runtime.find(self._runtime_name, state)
+                self._found = Runtime.find(self._runtime_name, _state(self._operation.root))
             return self._found
 
     def _mounts(self, step: RunStep, network: str, snapshot: str) -> tuple[SpecMount, ...]:
@@ -239,6 +243,18 @@ class Executor:
                 folder = source.top.is_folder
                 place = _inside(target, source.name) if into and not folder else target
                 copier.copy(tree, source.members, place)
+
+
+def end_process(root: DataRoot, runtime: str | None, name: str) -> None:
+    """Kill the command of a build whose process died, and all that the runtime kept of it."""
+    from lamina.containers.runtime import Runtime
+
+    if os.path.exists(_state(root) / name):
+        Runtime.find(runtime, _state(root)).delete(name)
+
+
+def _state(root: DataRoot) -> Path:
+    return root.run / "build"
 
 
 def _unpacked(
