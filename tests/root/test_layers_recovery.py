@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,27 @@ def test_a_root_whose_user_was_killed_at_any_moment_opens_clean(
         check_clean(layers)
 
 
+def test_a_root_whose_users_were_killed_while_they_shared_it_opens_clean(
+    engine_root: Path, driver: str
+) -> None:
+    chance = random.Random(13)
+    for seed in range(0, 24, 4):
+        threads = [
+            threading.Thread(
+                target=_killed_worker,
+                args=(engine_root, driver, seed + number, chance.uniform(0, 0.5)),
+            )
+            for number in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with layer_store(engine_root, driver) as layers:
+            check_clean(layers)
+            assert count(layers, "snapshots") == 0
+
+
 def test_a_living_user_is_not_disturbed_by_those_who_open_and_die(
     engine_root: Path, driver: str
 ) -> None:
@@ -103,11 +125,13 @@ def test_what_no_row_names_is_removed_at_the_first_opening_after_a_reboot(
         layers.driver.begin_layer("e" * 64, []).commit()
         layers.root.layers.joinpath("d" * 64 + ".journal").write_bytes(b"?")
         layers.root.path.joinpath("blobs", "sha256", "c" * 64).write_bytes(b"?")
+        layers.root.container_dir("c1").joinpath("bundle").mkdir(parents=True)
     with layer_store(engine_root, driver, boot_id="boot 1") as layers:
         assert len(layers.driver.list()) == 3
     with layer_store(engine_root, driver, boot_id="boot 2") as layers:
         assert len(layers.driver.list()) == 1
         assert os.listdir(layers.root.path / "blobs" / "sha256") == []
+        assert os.listdir(layers.root.containers) == []
         check_clean(layers)
 
 

@@ -13,9 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamina.errors import Conflict
+from lamina.store.operations import remove_tree
 
 if TYPE_CHECKING:
     from lamina.layers.store import LayerStore
+    from lamina.store.root import DataRoot
 
 
 def look_over(layers: LayerStore) -> None:
@@ -40,9 +42,23 @@ def look_over(layers: LayerStore) -> None:
         if name.removesuffix(".journal") not in everywhere:
             (root.layers / name).unlink(missing_ok=True)
     root.blobs.sweep()
+    _remove_folders_of_no_container(root)
     for snapshot_id in records.unclaimed_snapshots():
         if not driver.exists(snapshot_id):
             records.drop_snapshot(snapshot_id)
     for layer in records.tops():
         layers.collect(layer.chain_id)
     root.set_meta(f"looked over:{driver.name}", root.boot_id)
+
+
+def _remove_folders_of_no_container(root: DataRoot) -> None:
+    found = os.listdir(root.containers)
+    named = {
+        row["name"]
+        for row in root.database.read(
+            "SELECT id AS name FROM containers UNION SELECT name FROM staged WHERE kind='path'"
+        )
+    }
+    for name in found:
+        if name not in named and f"containers/{name}" not in named:
+            remove_tree(root.containers / name)

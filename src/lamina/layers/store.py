@@ -470,27 +470,23 @@ class LayerStore:
     # Going
 
     def _collect(self, chain: ChainID, releasing: str) -> list[ChainID]:
-        layer = self.records.find(chain)
-        if layer is None:
-            return []
-        if self.records.in_use(layer, but_by=releasing):
-            if releasing:
-                self.records.release(chain, releasing)
-            return []
+        if not releasing:
+            layer = self.records.find(chain)
+            if layer is None or self.records.in_use(layer):
+                return []
         gone: list[ChainID] = []
-        with self.root.operation("collect") as op:
-            op.begin()
-            with self.root.database.transaction():
-                if releasing:
-                    self.records.release(chain, releasing)
-                following = self.records.find(chain)
-                while following is not None and not self.records.in_use(following):
-                    if following.kind == "init" and following.parent is not None:
-                        # Not in use means that what it stands on is not either; both go.
-                        following = self.records.get(following.parent)
-                    gone += [layer.chain_id for layer in self.records.drop(following)]
-                    parent = following.parent
-                    following = None if parent is None else self.records.find(parent)
+        with self.root.operation("collect") as op, self.root.database.transaction():
+            if releasing:
+                # In the transaction that looks: of two that release, one sees the other gone.
+                self.records.release(chain, releasing)
+            layer = self.records.find(chain)
+            while layer is not None and not self.records.in_use(layer):
+                if layer.kind == "init" and layer.parent is not None:
+                    # Not in use means that what it stands on is not either; both go.
+                    layer = self.records.get(layer.parent)
+                gone += [dropped.chain_id for dropped in self.records.drop(layer)]
+                layer = None if layer.parent is None else self.records.find(layer.parent)
+            if gone:
                 for cache_id in self.records.unshown_contents():
                     self._let_go(op, cache_id)
         return gone
