@@ -960,3 +960,20 @@ def test_output_that_nobody_reads_ends_the_command_quietly(lamina: Lamina) -> No
 
 def test_a_terminal_without_input_is_allowed(lamina: Lamina) -> None:
     assert lamina.ok("run", "--rm", "-t", "--network", "none", "busybox", "echo", "hi") == "hi\r\n"
+
+
+def test_running_out_of_memory_is_told_and_leaves_no_file_with_the_caller(
+    lamina: Lamina, tmp_path: Path
+) -> None:
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        done = lamina(
+            "run", "--name", "one", "-m", "8m", "--network", "none", "busybox",
+            "sh", "-c", "head -c 60000000 /dev/zero | tail",
+        )  # fmt: skip
+    finally:
+        os.chdir(here)
+    assert done.returncode != 0
+    assert lamina.ok("inspect", "-f", "{{.State.OOMKilled}}", "one") == "true\n"
+    assert os.listdir(tmp_path) == []

@@ -32,6 +32,9 @@ from lamina.values import dataclass
 
 # A path may hold any UTF-8; conmon reads its arguments by the locale's encoding.
 _ENVIRONMENT = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+# It drops an `oom` file where it stands, and must not keep the caller's folder in use.
+_SHELL = "/bin/sh"
+_IN_FOLDER = 'cd "$0" && exec "$@"'
 _SYNC_FD = 3
 _ATTACH_FD = 4
 _START_FD = 5
@@ -179,9 +182,11 @@ class Monitor:
             actions += [(os.POSIX_SPAWN_DUP2, source, via) for source, via in high]
             actions += [(os.POSIX_SPAWN_DUP2, 64 + number, number) for _, number in wanted]
             actions += [(os.POSIX_SPAWN_CLOSE, via) for _, via in high]
+            # conmon leaves a file `oom` wherever it stands, so it is made to stand in its folder.
+            stand = ("sh", "-c", 'cd "$0" && exec "$@"', str(launch.folder))
             child = os.posix_spawn(
-                self.program,
-                self._command(launch),
+                "/bin/sh",
+                [*stand, *self._command(launch)],
                 environment,
                 file_actions=actions,
                 setpgroup=0,
