@@ -147,13 +147,17 @@ class TestSurroundings:
         assert found.out.startswith(b"box\nbox\n")
         assert b"10.0.0.1\tdb\n" in found.out
 
-    def test_a_memory_limit_kills_and_says_so(self, kit: Kit) -> None:
+    def test_a_memory_limit_kills_and_says_so(
+        self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
         host = HostConfig(network_mode="host", memory_bytes=8 << 20)
-        container = kit.create(
-            "sh", "-c", "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done", host=host
-        )
-        container.start()
-        assert container.wait() in (1, 2, 137)
+        eater = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
+        container = kit.started("sh", "-c", eater, host=host)
+        assert container.wait() == 137
+        assert container.state.oom_killed
+        assert container.inspect()["State"]["OOMKilled"] is True
+        assert os.listdir(tmp_path) == []
 
 
 class TestFreshness:

@@ -168,14 +168,15 @@ def clear_remains(parts: Parts, container_id: str) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Empty a run folder; what is in use stays in use by those who have it open."""
+    """Empty a run folder, while a monitor that is ending may be removing its socket from it."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                clear_folder(Path(entry.path))
-                os.rmdir(entry.path)
-            else:
-                os.unlink(entry.path)
+            with suppress(FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    clear_folder(Path(entry.path))
+                    os.rmdir(entry.path)
+                else:
+                    os.unlink(entry.path)
 
 
 def _monitored(folder: Path) -> bool:
