@@ -10,11 +10,11 @@ import lzma
 
 import pytest
 import zstandard
-from tarkit import Trickle
 
 from lamina.errors import Corrupt
 from lamina.tar.compression import HashingReader, decompressed, detect
 from lamina.tar.reader import Stream
+from tarkit import Trickle
 
 PLAIN = b"".join(hashlib.sha256(b"%d" % n).digest() * 3 for n in range(40_000))
 COMPRESSED = {

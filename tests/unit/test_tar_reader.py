@@ -6,12 +6,12 @@ import io
 import tarfile
 
 import pytest
-from tarkit import Journal, Trickle, archive, file, folder, hard_link, node, symlink
 
 from lamina.errors import Corrupt
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.reader import Limits, TarReader
 from lamina.tar.write import encode
+from tarkit import Journal, Trickle, archive, file, folder, hard_link, node, symlink
 
 
 def members(data: bytes, **options: object) -> list[Entry]:

@@ -6,12 +6,12 @@ import io
 import tarfile
 
 import pytest
-from tarkit import archive, file, folder, hard_link, node, symlink
 
 from lamina.errors import InvalidInput
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.reader import TarReader
 from lamina.tar.write import TarWriter, encode
+from tarkit import archive, file, folder, hard_link, node, symlink
 
 LONG = "/".join(["d" * 50] * 6)
 MEMBERS = [

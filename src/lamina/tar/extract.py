@@ -233,16 +233,21 @@ class _Extraction:
             found = os.stat(name, dir_fd=source.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
+        # What only lower layers have is not at hand in every driver, so it is in none.
+        if not self._is_of_layer(source.child(name), found):
+            return False
         if stat.S_ISDIR(found.st_mode):
             raise Corrupt(f"refused tar member {_shown(entry)}: a hard link to a folder")
-        if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
-            return False
         if source.path == folder.path and name == base:
             return True
         try:
             os.link(name, base, src_dir_fd=source.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
         except FileExistsError:
             self._clear(folder, base)
+            if source.fd < 0:
+                raise Corrupt(
+                    f"refused tar member {_shown(entry)}: a hard link to what lies in its own place"
+                ) from None
             os.link(name, base, src_dir_fd=source.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
         return True
 
@@ -253,28 +258,28 @@ class _Extraction:
         folder = self.folders.walk(names[:-1])
         self._claim(folder.path)
         if not self._link(folder, names[-1], entry):
-            target = entry.link[:200].decode(errors="replace")
             raise Corrupt(
-                f"corrupt tar member {_shown(entry)}: a hard link to {target!r}, which is missing"
+                f"corrupt tar member {_shown(entry)}: a hard link to"
+                f" {entry.link[:200].decode(errors='replace')!r}, which the layer lacks"
             )
         self.written.add(folder.child(names[-1]))
 
     # -- folders -----------------------------------------------------------------------------
 
     def _make_folder(self, folder: Folder, base: bytes, path: bytes, entry: Entry) -> None:
-        made = True
+        made = plain = True
         try:
             os.mkdir(base, entry.mode & 0o777, dir_fd=folder.fd)
         except FileExistsError:
             found = os.stat(base, dir_fd=folder.fd, follow_symlinks=False)
-            made = not stat.S_ISDIR(found.st_mode)
+            made, plain = not stat.S_ISDIR(found.st_mode), False
             if made:
                 self._replace_by_folder(folder, base, path, found)
         self.inodes += made
         self.claimed.add(path)
         if path in self.gone:
             self._renew(path)
-        if made and not folder.inherits and not entry.xattrs and not entry.mode & ~0o777:
+        if plain and not folder.inherits and not entry.xattrs and not entry.mode & ~0o777:
             if (entry.uid, entry.gid) != self.owner:
                 os.chown(base, entry.uid, entry.gid, dir_fd=folder.fd, follow_symlinks=False)
             if entry.mode & self.umask:
@@ -283,7 +288,7 @@ class _Extraction:
             return
         fd = os.open(base, _FOLDER, dir_fd=folder.fd)
         try:
-            self._dress_folder(fd, path, entry, made=made, inherits=folder.inherits)
+            self._dress_folder(fd, path, entry, made=plain, inherits=folder.inherits)
         finally:
             os.close(fd)
         self.folders.forget(path)  # what its children inherit may have changed
@@ -294,7 +299,11 @@ class _Extraction:
         if not made:
             for name in os.listxattr(fd):
                 raw = os.fsencode(name)
-                if raw not in entry.xattrs and raw not in (xattrs.OPAQUE, xattrs.ORIGIN) and xattrs.travels(raw):
+                if (
+                    raw not in entry.xattrs
+                    and raw not in (xattrs.OPAQUE, xattrs.ORIGIN)
+                    and xattrs.travels(raw)
+                ):
                     os.removexattr(fd, name)
         self._dress(fd, entry, inherits or not made)
         self.implied.pop(path, None)
