@@ -128,7 +128,9 @@ def test_an_empty_value_is_a_value() -> None:
         (["--foo", "x"], "unknown flag: --foo", 125),
         (["--foo=1", "x"], "unknown flag: --foo", 125),
         (["-Z", "x"], "unknown shorthand flag: 'Z' in -Z", 125),
-        (["-itZ", "x"], "unknown shorthand flag: 'Z' in -itZ", 125),
+        (["-itZ", "x"], "unknown shorthand flag: 'Z' in -Z", 125),
+        (["---foo"], "bad flag syntax: ---foo", 125),
+        (["--=x"], "bad flag syntax: --=x", 125),
         (["--name"], "flag needs an argument: --name", 125),
         (["-e"], "flag needs an argument: 'e' in -e", 125),
         (

@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from lamina.cli.context import App
+from lamina.errors import InvalidInput
 
 __all__ = ["Command", "UsageMistake", "docker_command", "flag_names"]
 
@@ -30,6 +31,9 @@ _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 class UsageMistake(click.ClickException):
     """A command line that makes no sense; printed with the usage and where to find help."""
 
+    points = "Run"
+    """How the last line begins; Docker has another word where arguments are too few."""
+
     def __init__(self, problem: str, path: str, usage: str, *, exit_code: int = 125) -> None:
         super().__init__(problem)
         self.path = path
@@ -38,7 +42,8 @@ class UsageMistake(click.ClickException):
 
     def format_message(self) -> str:
         usage = f"{self.path} {self.usage}".rstrip()
-        return f"{self.message}\n\nUsage:  {usage}\n\nRun '{self.path} --help' for more information"
+        help_is_at = f"{self.points} '{self.path} --help' for more information"
+        return f"{self.message}\n\nUsage:  {usage}\n\n{help_is_at}"
 
 
 class Command(click.Command):
@@ -88,7 +93,12 @@ class Command(click.Command):
         app = ctx.find_object(App)
         if app is not None:
             app.failure_code = self.failure_code
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except InvalidInput as error:
+            if not error.message.startswith('invalid argument "'):
+                raise
+            raise self.mistake(ctx, str(error)) from None
 
     def _options(self) -> list[click.Option]:
         return [each for each in self.params if isinstance(each, click.Option)]
@@ -110,7 +120,9 @@ class Command(click.Command):
         else:
             wanted = f"requires at least {low} and at most {_arguments(high)}"
         program = ctx.find_root().info_name
-        raise self.mistake(ctx, f"{program}: '{ctx.command_path}' {wanted}", exit_code=1)
+        told = self.mistake(ctx, f"{program}: '{ctx.command_path}' {wanted}", exit_code=1)
+        told.points = "See" if low and high is None else "Run"
+        raise told
 
     def get_help(self, ctx: click.Context) -> str:
         from lamina.cli.help import command_help
@@ -150,11 +162,13 @@ def _split(
             positional += rest
         elif arg.startswith("--"):
             name, given, value = arg.partition("=")
+            if len(name) < 3 or name[2] == "-":
+                raise ValueError(f"bad flag syntax: {arg}")
             if name == "--help" and name not in by_name:
                 raise _HelpAsked
             option = by_name.get(name)
-            if option is None or len(name) < 3:
-                raise ValueError(f"unknown flag: {name}" if len(name) > 2 else _bad_syntax(arg))
+            if option is None:
+                raise ValueError(f"unknown flag: {name}")
             if option.is_flag:
                 said = _truth(option, value if given else "true")
                 found.append((option, _flag_text(option, name, said)))
@@ -189,7 +203,7 @@ def _short_flags(
         if option is None:
             if letter == "h":
                 raise _HelpAsked
-            raise ValueError(f"unknown shorthand flag: {letter!r} in {arg}")
+            raise ValueError(f"unknown shorthand flag: {letter!r} in -{letter}{letters}")
         if option.is_flag:
             text = "true"
             if letters.startswith("="):
@@ -198,7 +212,7 @@ def _short_flags(
             continue
         value: str | None = letters.removeprefix("=") if letters else next(rest, None)
         if value is None:
-            raise ValueError(f"flag needs an argument: {letter!r} in {arg}")
+            raise ValueError(f"flag needs an argument: {letter!r} in -{letter}")
         _check_number(option, value)
         # A short-only option takes its value attached; `-x=v` would pass the `=` on.
         name = _long(option)
@@ -259,8 +273,9 @@ def _check_number(option: click.Option, value: str) -> None:
 
 
 def flag_names(option: click.Option) -> str:
-    """An option's names as Docker writes them: `-a, --all`."""
-    return ", ".join(sorted(option.opts, key=len))
+    """An option's names as Docker writes them, `-a, --all`: the first of each length."""
+    short = [name for name in option.opts if not name.startswith("--")][:1]
+    return ", ".join(short + [name for name in option.opts if name.startswith("--")][:1])
 
 
 def _bad_value(error: click.BadParameter) -> str:
@@ -269,10 +284,6 @@ def _bad_value(error: click.BadParameter) -> str:
         shown = f'invalid argument "{value}"' if value is not None else "invalid argument"
         return f'{shown} for "{flag_names(error.param)}" flag: {error.message.rstrip(".")}'
     return error.message
-
-
-def _bad_syntax(arg: str) -> str:
-    return f"bad flag syntax: {arg}"
 
 
 def _arguments(count: int) -> str:

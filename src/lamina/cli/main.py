@@ -251,6 +251,8 @@ def _global_flags(group: LazyGroup, ctx: click.Context, args: list[str]) -> list
         else:
             setattr(app, attribute, value)
     if rest[:1] == ["help"]:
+        if rest[1:] and group.get_command(ctx, rest[1]) is None:
+            raise click.ClickException(f"unknown help topic: {' '.join(rest[1:])}")
         return [*rest[1:], "--help"] if rest[1:] else []
     return rest
 

@@ -12,7 +12,14 @@ from lamina.cli.each import for_each
 @docker_command(
     "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers", at_least=1
 )
-@click.option("-t", "--time", type=int, help="Seconds to wait before killing the container")
+@click.option(
+    "-t",
+    "--timeout",
+    "--time",
+    "time",
+    type=int,
+    help="Seconds to wait before killing the container",
+)
 @click.argument("containers", nargs=-1)
 @click.pass_obj
 def command(app: App, containers: tuple[str, ...], time: int | None) -> int | None:
