@@ -36,9 +36,9 @@ TOP = layer_tar(b=b"b" * 10)
 CONFIG = config_of(BASE, TOP)
 
 
-@pytest.fixture
-def engine(engine_root: Path) -> Iterator[Engine]:
-    with Engine(engine_root / "root") as opened:
+@pytest.fixture(params=["overlay2", "vfs"])
+def engine(engine_root: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    with Engine(engine_root / "root", storage_driver=request.param) as opened:
         yield opened
 
 
@@ -84,6 +84,12 @@ def test_an_image_without_names_is_told_by_its_id(engine: Engine) -> None:
 def test_an_image_without_layers_loads(engine: Engine) -> None:
     assert said(engine, packed(docker_members(config_of(), []))) == ["Loaded image: made:1"]
     assert engine.images.resolve("made:1").size_bytes == 0
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_an_image_may_be_of_any_age(engine: Engine, created: str) -> None:
+    said(engine, packed(docker_members(config_of(created=created), [])))
+    assert engine.images.inspect(engine.images.resolve("made:1"))["Created"] == created
 
 
 def test_compressed_layers_and_a_compressed_archive_load(engine: Engine) -> None:
@@ -175,6 +181,18 @@ def test_a_layout_loads_from_a_folder(engine: Engine, engine_root: Path) -> None
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     assert [each.image for each in engine.load(folder)] == [sha256(CONFIG)]
+
+
+def test_a_folder_is_not_left_through_its_links(engine: Engine, engine_root: Path) -> None:
+    outside = engine_root / "outside"
+    folder = engine_root / "layout"
+    for name, data in oci_members(CONFIG, [BASE, TOP]).items():
+        place = outside if name.startswith("blobs") else folder
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    (folder / "blobs").symlink_to(outside / "blobs")
+    with pytest.raises(LaminaError, match="invalid archive: 'blobs"):
+        engine.load(folder)
 
 
 def test_of_an_index_the_image_for_the_wanted_platform_is_taken(engine: Engine) -> None:

@@ -171,7 +171,7 @@ class HistoryEntry:
     @property
     def created_ns(self) -> int:
         """Nanoseconds since 1970; 0 where the step has no time."""
-        return parse_rfc3339(self.created) if self.created else 0
+        return _moment_ns(self.created)
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class ImageConfig:
     @property
     def created_ns(self) -> int:
         """Nanoseconds since 1970; 0 where the configuration has no time."""
-        return parse_rfc3339(self.created) if self.created else 0
+        return _moment_ns(self.created)
 
 
 def created_now() -> str:
@@ -279,6 +279,11 @@ def parse_json(raw: bytes, what: str) -> object:
         reason = str(error).splitlines()[0][:120]
         raise InvalidInput(f"invalid {what}: not JSON: {reason}") from None
     return value
+
+
+def _moment_ns(text: str) -> int:
+    """The moment; 0 for none, which Go writes as the year 1; within what 64 bits hold."""
+    return min(max(parse_rfc3339(text), 0), 2**63 - 1) if text else 0
 
 
 def _refuse_constant(name: str) -> object:

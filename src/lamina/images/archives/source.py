@@ -17,6 +17,7 @@ from lamina.digests import Digest
 from lamina.errors import Corrupt, LaminaError
 from lamina.images.archives.plan import invalid
 from lamina.images.config import SIZE_LIMIT_BYTES
+from lamina.linux import syscalls
 from lamina.store.failures import translated
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.header import BLOCK, build_entry, parse_block, parse_records
@@ -169,10 +170,10 @@ class TarArchive:
 
 
 class FolderArchive:
-    """An OCI layout that lies unpacked in a folder."""
+    """An archive that lies unpacked in a folder. No link in it leads out of it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def has(self, name: str) -> bool:
         try:
@@ -183,11 +184,12 @@ class FolderArchive:
 
     def open(self, name: str) -> Section:
         cleaned = clean_name(name)
-        if cleaned is None:
+        if not cleaned:
             raise invalid(f"{name!r} is missing")
         try:
-            descriptor = os.open(
-                self._folder / cleaned, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            # O_NONBLOCK: opening a pipe must not wait.
+            descriptor = syscalls.openat2(
+                self._folder, os.fsencode(cleaned), os.O_RDONLY | os.O_NONBLOCK
             )
         except OSError as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else str(error.strerror)
@@ -199,7 +201,7 @@ class FolderArchive:
         return Section(descriptor, 0, status.st_size, owned=True)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        os.close(self._folder)
 
 
 def open_archive(operation: Operation, source: BinaryIO | Path) -> Archive:
