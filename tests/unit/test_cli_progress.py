@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from lamina.build.events import Event, Finished, Output, Started, Status
-from lamina.cli.progress import Picture, Plain, Terminal, shown_line
+from lamina.cli.progress import Picture, Plain, Terminal, shown_line, transferred
 
 DEFINITION = "[internal] load build definition from Dockerfile"
 EVENTS: list[Event] = [
@@ -145,3 +145,10 @@ def test_the_terminal_draws_over_itself_and_leaves_the_last_picture() -> None:
     assert "(4/4) FINISHED" in last
     assert "\x1b[34m" not in last
     assert out.getvalue().endswith("\x1b[?25h")
+
+
+def test_sizes_are_written_as_buildkit_writes_them() -> None:
+    sizes = (0, 116, 999, 1000, 2_349, 999_999, 20_000_000, 5 * 10**12, 10**17)
+    assert [transferred(size) for size in sizes] == [
+        *("0B", "116B", "999B", "1.00kB", "2.35kB", "1.00MB", "20.00MB", "5.00TB", "100000.00TB")
+    ]

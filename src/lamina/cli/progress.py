@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 from lamina.build.events import Event, Finished, Output, Started, Status
-from lamina.cli.units import human_size
 
 _REDRAW_S = 0.1
 _LOG_LINES = 6
@@ -248,7 +247,17 @@ def status_text(status: Status) -> str:
     """`transferring context: 2.35kB`."""
     if status.size_bytes is None:
         return status.text
-    return f"{status.text}: {human_size(status.size_bytes, 3)}"
+    return f"{status.text}: {transferred(status.size_bytes)}"
+
+
+def transferred(size_bytes: float) -> str:
+    """A size as BuildKit writes it: `116B`, `2.35kB`, `20.00MB`."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f}B"
+    power = 1
+    while size_bytes >= 999.995 * 1000**power and power < 4:
+        power += 1
+    return f"{size_bytes / 1000**power:.2f}{'kMGT'[power - 1]}B"
 
 
 def shown_line(line: bytes) -> str:
