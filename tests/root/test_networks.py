@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.errors import Conflict, LaminaError, NotFound
+from lamina.errors import Conflict, LaminaError, NotFound, Unsupported
 from lamina.networks.endpoint import Endpoint
 from lamina.networks.netavark import find_netavark
 from lamina.networks.ports import PortMapping
@@ -167,6 +167,45 @@ def test_a_taken_port_is_refused_and_nothing_is_left(
         with pytest.raises(Conflict, match="address already in use"):
             networks.connect(second, ports=[PortMapping(80, host_port=taken)])
     assert networks.endpoint(second) is None
+
+
+def test_an_address_that_the_host_lacks_is_refused(root: DataRoot, networks: NetworkStore) -> None:
+    with pytest.raises(Conflict, match="bind: cannot assign requested address"):
+        networks.connect(container(root), ports=[PortMapping(80, "tcp", "192.0.2.254", 8080)])
+    with pytest.raises(Unsupported, match="network bridge has no IPv6"):
+        networks.connect(container(root), ports=[PortMapping(80, "tcp", "::1", 8080)])
+
+
+def test_datagrams_are_published_too(root: DataRoot, networks: NetworkStore) -> None:
+    port = free_port()
+    endpoint = networks.connect(container(root), ports=[PortMapping(53, "udp", "", port)])
+    program = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53));"
+        "print('bound', flush=True); data, peer = s.recvfrom(99); s.sendto(data[::-1], peer)"
+    )
+    process = subprocess.Popen(
+        ["nsenter", f"--net={endpoint.namespace}", sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"bound\n"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(b"ping", ("127.0.0.1", port))
+            assert client.recv(99) == b"gnip"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_was_begun_may_be_given_up(root: DataRoot, networks: NetworkStore) -> None:
+    identity = container(root)
+    endpoint = networks.begin_connect(identity, ports=[PortMapping(80)])
+    networks.disconnect(identity)
+    assert networks.endpoint(identity) is None
+    assert not os.path.lexists(endpoint.namespace)
+    assert networks.connect(container(root)).address == endpoint.address
 
 
 def test_two_containers_see_each_other(root: DataRoot, networks: NetworkStore) -> None:

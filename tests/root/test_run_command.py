@@ -902,13 +902,13 @@ def test_network_ls_lists_three(lamina: Lamina) -> None:
         ),
         (
             (
-                "mount -t overlay -o lowerdir=/usr/sbin,upperdir=$1/up,workdir=$1/work none /usr/sbin"
-                " && rm /usr/sbin/iptables /usr/sbin/ip6tables"
+                "mount -t overlay -o lowerdir=/usr/sbin,upperdir=$1/up,workdir=$1/work none "
+                "/usr/sbin && rm /usr/sbin/iptables /usr/sbin/ip6tables"
             ),
             (
                 "Error: no usable firewall for network bridge: netavark setup: No such file or "
-                "directory (os error 2): install iptables with its kernel modules, or use --network "
-                "host or none\n"
+                "directory (os error 2): install iptables with its kernel modules, or use "
+                "--network host or none\n"
             ),
         ),
     ],

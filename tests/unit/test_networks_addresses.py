@@ -24,8 +24,12 @@ docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
 """
 
 
-def free(port: PortMapping) -> bool:
-    return True
+def free(port: PortMapping) -> str:
+    return ""
+
+
+def taken(port: PortMapping) -> str:
+    return "address already in use"
 
 
 def test_routes_are_read_without_the_default_one() -> None:
@@ -36,8 +40,8 @@ def test_routes_are_read_without_the_default_one() -> None:
 
 
 def test_the_subnet_keeps_clear_of_what_the_host_routes() -> None:
-    taken = [subnet for _, subnet in routed_subnets(ROUTES)]
-    assert str(choose_subnet(taken)) == "172.18.0.0/16"
+    routed = [subnet for _, subnet in routed_subnets(ROUTES)]
+    assert str(choose_subnet(routed)) == "172.18.0.0/16"
     assert str(choose_subnet([])) == "172.17.0.0/16"
 
 
@@ -76,7 +80,7 @@ def test_a_port_of_another_container_is_refused() -> None:
 
 def test_a_port_on_which_a_process_listens_is_refused() -> None:
     with pytest.raises(Conflict, match="address already in use"):
-        choose_ports([PortMapping(80, host_port=8080)], [], lambda port: False)
+        choose_ports([PortMapping(80, host_port=8080)], [], taken)
 
 
 def test_one_port_on_two_addresses_or_protocols_is_no_clash() -> None:
@@ -89,16 +93,18 @@ def test_one_port_on_two_addresses_or_protocols_is_no_clash() -> None:
 
 
 def test_a_range_gives_its_first_free_port() -> None:
-    taken = [PortMapping(1, host_port=8000)]
+    others = [PortMapping(1, host_port=8000)]
     wanted = [PortMapping(80, host_port=8000, host_port_end=8002)]
-    (port,) = choose_ports(wanted, taken, free)
+    (port,) = choose_ports(wanted, others, free)
     assert port == PortMapping(80, host_port=8001)
     with pytest.raises(Conflict, match="all ports are allocated"):
-        choose_ports(wanted, taken, lambda port: False)
+        choose_ports(wanted, others, taken)
 
 
 def test_a_random_port_does_not_take_one_that_is_named() -> None:
     wanted = [PortMapping(80), PortMapping(81, host_port=40000)]
-    seen = choose_ports(wanted, [], lambda port: port.host_port in (40000, 40001))
+    seen = choose_ports(
+        wanted, [], lambda port: "" if port.host_port in (40000, 40001) else "taken"
+    )
     assert {port.host_port for port in seen} == {40000, 40001}
     assert next(port for port in seen if port.container_port == 81).host_port == 40000

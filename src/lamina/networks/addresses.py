@@ -119,11 +119,12 @@ def mac_of(address: str) -> str:
 def choose_ports(
     wanted: Sequence[PortMapping],
     taken: Collection[PortMapping],
-    is_free: Callable[[PortMapping], bool],
+    obstacle: Callable[[PortMapping], str],
 ) -> tuple[PortMapping, ...]:
     """The wanted ports with each host port settled.
 
-    `taken` are those of other containers; `is_free` asks the host whether a process listens.
+    `taken` are those of other containers; `obstacle` asks the host what keeps a port from being
+    bound (a process that listens there, say); "" means that it is free.
     """
     settled: list[PortMapping] = []
 
@@ -135,15 +136,13 @@ def choose_ports(
             port = replace(want, host_port_end=0)
             if clash(port):
                 raise Conflict(f"Bind for {_where(port)} failed: port is already allocated")
-            if not is_free(port):
-                raise Conflict(
-                    f"listen {port.protocol}4 {_where(port)}: bind: address already in use"
-                )
+            if reason := obstacle(port):
+                raise Conflict(f"listen {port.protocol}4 {_where(port)}: bind: {reason}")
             settled.append(port)
             continue
         for host_port in _choices(want):
             port = replace(want, host_port=host_port, host_port_end=0)
-            if not clash(port) and is_free(port):
+            if not clash(port) and not obstacle(port):
                 settled.append(port)
                 break
         else:

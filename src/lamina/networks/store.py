@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import Conflict, InvalidInput, LaminaError, NotFound
+from lamina.errors import Conflict, InvalidInput, LaminaError, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from lamina.networks.addresses import Subnet
@@ -117,6 +117,13 @@ class NetworkStore:
 
         if self.get(network).name != "bridge":
             raise InvalidInput(f"network {network} has no endpoints: only bridge does")
+        for port in ports:
+            if ":" in port.host_ip:
+                raise Unsupported(
+                    f"port {port.container_port} cannot be published on {port.host_ip}: network "
+                    "bridge has no IPv6",
+                    remedy="publish it on an IPv4 address",
+                )
         netavark = Netavark(find_netavark(), self._run / "netavark")
         with contextlib.ExitStack() as held:
             held.enter_context(self._locked())
@@ -138,7 +145,7 @@ class NetworkStore:
                 gateway=subnet.gateway,
                 mac=mac or mac_of(address),
                 ports=choose_ports(
-                    ports, [port for other in others for port in other.ports], _is_free
+                    ports, [port for other in others for port in other.ports], _obstacle
                 ),
             )
             self._write(endpoint, kept_by)
@@ -389,18 +396,17 @@ def _document(endpoint: Endpoint, subnet: str, name: str) -> dict[str, Any]:
     }
 
 
-def _is_free(port: PortMapping) -> bool:
-    """Whether nothing on this host listens there (the firewall would hide it from the world)."""
+def _obstacle(port: PortMapping) -> str:
+    """What keeps this host from listening there: the firewall's rule would hide who does now."""
     import socket
 
-    family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
     kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
     try:
-        with socket.socket(family, kind) as probe:
+        with socket.socket(socket.AF_INET, kind) as probe:
             probe.bind((port.host_ip, port.host_port))
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
 
 
 def _revive_bridge(subnet: Subnet) -> None:
