@@ -85,7 +85,7 @@ def command_help(command: Command, ctx: click.Context) -> str:
     if len(others) > 1:
         lines += ["Aliases:", "  " + ", ".join(f"{program} {each}" for each in others), ""]
     options = [
-        (_option_names(each), _option_help(each))
+        (option_names(each), option_help(each))
         for each in command.params
         if isinstance(each, click.Option) and not each.hidden
     ]
@@ -117,7 +117,8 @@ def _options_section(title: str, rows: Sequence[tuple[str, str]]) -> list[str]:
     return [*lines, ""]
 
 
-def _option_names(option: click.Option) -> str:
+def option_names(option: click.Option) -> str:
+    """`-f, --filter filter`, or an indented `--format string` where there is no short name."""
     names = flag_names(option)
     if names.startswith("--"):
         names = f"    {names}"
@@ -134,7 +135,8 @@ def _value_name(option: click.Option) -> str:
     return {"integer": "int", "float": "float"}.get(option.type.name, "string")
 
 
-def _option_help(option: click.Option) -> str:
+def option_help(option: click.Option) -> str:
+    """What an option does, with its default where that is shown."""
     text = option.help or ""
     default = option.default
     if not option.show_default or default is None or callable(default):
