@@ -977,3 +977,37 @@ def test_running_out_of_memory_is_told_and_leaves_no_file_with_the_caller(
     assert done.returncode != 0
     assert lamina.ok("inspect", "-f", "{{.State.OOMKilled}}", "one") == "true\n"
     assert os.listdir(tmp_path) == []
+
+
+# -- the other commands of containers -----------------------------------------------------------
+
+
+def test_attach_after_detaching(lamina: Lamina, terminal: Callable[..., Terminal]) -> None:
+    lamina.ok("run", "-dit", "--name", "one", "--network", "none", "busybox", "sh")
+    person = terminal("attach", "one", rows=21, columns=51)
+    person.type("\n")
+    person.expect("# ")
+    person.type("while [ \"$(stty size)\" != '21 51' ]; do sleep 0.02; done; echo si''zed\n")
+    person.expect("sized")
+    person.type("exit 6\n")
+    assert person.end() == 6
+    done = lamina("attach", "one")
+    assert done.returncode == 1
+    assert "cannot attach to a stopped container" in done.stderr
+
+
+def test_diff_tells_what_was_changed(lamina: Lamina) -> None:
+    script = "echo x > /new; rm /data/seed; chmod 700 /root"
+    lamina.ok("run", "--name", "one", "--network", "none", "busybox", "sh", "-c", script)
+    assert lamina.ok("diff", "one") == "C /data\nD /data/seed\nA /new\nC /root\n"
+
+
+def test_rename_and_port(lamina: Lamina) -> None:
+    lamina.ok("run", "-d", "--name", "one", "-p", "127.0.0.1::80", "busybox", "sleep", "1000")
+    lamina.ok("rename", "one", "two")
+    (line,) = lamina.ok("port", "two").splitlines()
+    assert re.fullmatch(r"80/tcp -> 127\.0\.0\.1:\d+", line)
+    assert lamina.ok("port", "two", "80") == line.partition(" -> ")[2] + "\n"
+    done = lamina("port", "two", "81")
+    assert done.returncode == 1
+    assert done.stderr == "Error: No public port '81/tcp' published for two\n"

@@ -20,6 +20,7 @@ _SWITCHES = (
     (("-i", "--interactive"), "Keep STDIN open even if not attached"),
     (("-P", "--publish-all"), "Publish all exposed ports to random ports"),
     (("--privileged",), "Give extended privileges to this container"),
+    (("-q", "--quiet"), "Suppress the pull output"),
     (("--read-only",), "Mount the container's root filesystem as read only"),
     (("--rm",), "Remove the container and its anonymous volumes when it exits"),
     (("-t", "--tty"), "Allocate a pseudo-TTY"),
@@ -59,6 +60,7 @@ _TEXTS = (
     (("--name",), "Assign a name to the container"),
     (("--network",), "Connect a container to a network (bridge, host or none)"),
     (("--pid",), "PID namespace to use"),
+    (("--pull",), 'Pull image before running ("missing" or "never"; nothing can be pulled yet)'),
     (("--restart",), 'Restart policy to apply when a container exits (only "no" is known)'),
     (("--shm-size",), "Size of /dev/shm"),
     (("--stop-signal",), "Signal to stop the container"),
@@ -132,6 +134,11 @@ def configurations(
 def _host_config(
     flags: Mapping[str, Any], ports: Mapping[str, tuple[PortBinding, ...]]
 ) -> HostConfig:
+    if flags["pull"] not in (None, "missing", "never"):
+        raise Unsupported(
+            f"--pull {flags['pull']} is not available: pull is not part of this version",
+            remedy="import, load or build the image, and leave --pull out",
+        )
     if flags["restart"] not in (None, "", "no"):
         raise Unsupported(
             f"restart policy {flags['restart']!r} is not available: no process of Lamina stays "
