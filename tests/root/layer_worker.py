@@ -1,6 +1,6 @@
 """A process that stores, commits and collects layers until it is killed.
 
-Run as: python layer_worker.py ROOT DRIVER SEED. Prints `ready` when it begins.
+Run as: python layer_worker.py ROOT DRIVER SEED [BOOT]. Prints `ready` when it begins.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def some_tar(chance: random.Random) -> bytes:
 
 
 def main() -> None:
-    root, driver, seed = sys.argv[1:]
+    root, driver, seed, *boot = sys.argv[1:]
     chance = random.Random(int(seed))
-    with layer_store(Path(root), driver) as layers:
+    with layer_store(Path(root), driver, boot_id=boot[0] if boot else None) as layers:
         print("ready", flush=True)
         while True:
             work(layers, chance)

@@ -10,6 +10,7 @@ two writers queue instead of failing half-way; a transaction within a transactio
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -107,6 +108,22 @@ class Database:
         with _translated(self.path):
             row: sqlite3.Row | None = self._connection().execute(sql, args).fetchone()
             return row
+
+    def harden(self) -> None:
+        """What was committed is on disk when this returns.
+
+        Called before files are deleted that a lost transaction would name again. Commits lie in
+        the write-ahead log until a checkpoint, which flushes. (The database file itself must never
+        be opened here: closing it again would drop SQLite's locks on it.)
+        """
+        try:
+            descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close every connection of every thread."""

@@ -187,9 +187,12 @@ class Recovery:
         database = self._root.database
         over = "scratch=1" if succeeded else "1"
         complete = True
-        for row in database.read(
+        staged = database.read(
             f"SELECT kind, driver, name FROM staged WHERE operation=? AND {over}", (operation,)
-        ):
+        )
+        if staged:
+            database.harden()
+        for row in staged:
             remover = self.remover(row["kind"], row["driver"])
             if remover is None:
                 complete = False
