@@ -15,26 +15,22 @@ An image is here as far as the storage driver holds its layers: what another dri
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lamina.digests import ChainID, ImageID
-from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound
-from lamina.images.config import SIZE_LIMIT_BYTES, ImageConfig
+from lamina.errors import Conflict, InvalidInput, NotFound
+from lamina.images.config import ImageConfig
 from lamina.images.image import Deleted, Image, Removal, Untagged
+from lamina.images.records import ImageRecords
 from lamina.images.reference import Reference
 from lamina.values import dataclass
 
 __all__ = ["Image", "ImageStore", "Pruned"]
 
 if TYPE_CHECKING:
-    import sqlite3
-
-    from lamina.digests import Digest
     from lamina.images.filters import ImageFilter
     from lamina.images.history import HistoryStep
-    from lamina.images.removal import Situation
     from lamina.layers.store import Layer, LayerStore
     from lamina.store.database import Transaction
     from lamina.store.operations import Operation
@@ -78,8 +74,9 @@ class ImageStore:
         self.root = root
         self.layers = layers
         self._database = root.database
+        self._records = ImageRecords(root, layers.driver.name)
 
-    # -- making and naming ---------------------------------------------------------------------
+    # Making and naming
 
     def create(
         self,
@@ -101,41 +98,30 @@ class ImageStore:
         now = time.time_ns()
         with self._database.transaction() as tx:
             self.root.blobs.put(operation, config)
-            tx.execute(
-                "INSERT INTO images(id, chain_id, size_bytes, created_ns, added_ns, parent_image)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING",
-                (parsed.id, parsed.chain, size, parsed.created_ns, now, parent),
-            )
+            self._records.add(tx, parsed, size_bytes=size, added_ns=now, parent=parent)
             for tag in tags:
-                self._put_tag(tx, parsed.id, tag, now)
+                self._records.put_name(tx, parsed.id, tag, now_ns=now)
         return self.get(parsed.id)
 
     def tag(self, image: ImageID, reference: Reference) -> None:
         """Make a name mean this image; whatever it meant before loses it."""
         _require_tag(reference)
-        with self._database.transaction() as tx:
-            if tx.one("SELECT 1 FROM images WHERE id = ?", (image,)) is None:
-                raise _no_such_image(image)
-            self._put_tag(tx, image, reference, time.time_ns())
+        self._name(image, reference)
 
     def add_digest(self, image: ImageID, reference: Reference) -> None:
         """Remember by which manifest digest a repository knows this image."""
         if reference.digest is None:
             raise InvalidInput(f"{reference.familiar()} has no digest")
-        with self._database.transaction() as tx:
-            tx.execute(
-                "INSERT INTO repo_digests(repository, digest, image) VALUES (?, ?, ?)"
-                " ON CONFLICT(repository, digest) DO UPDATE SET image = excluded.image",
-                (reference.name, reference.digest, image),
-            )
+        self._name(image, reference)
 
-    # -- finding -------------------------------------------------------------------------------
+    # Finding
 
     def get(self, image: ImageID) -> Image:
         """The image with this id; NotFound where there is none."""
-        for found in self._images("images.id = ?", (image,)):
-            return found
-        raise _no_such_image(image)
+        found = self._records.find(image)
+        if found is None:
+            raise _no_such_image(image)
+        return found
 
     def resolve(self, text: str) -> Image:
         """The image that a person means: a name, a digest, an id, or an unambiguous id prefix."""
@@ -149,7 +135,7 @@ class ImageStore:
             return from_id, None
         reference = _reference_or_none(text)
         if reference is not None:
-            named = self._by_reference(reference)
+            named = self._records.named(reference)
             if named is not None:
                 return named, reference.pinned(reference.digest) if reference.digest else reference
         prefixed = self._by_id_prefix(text)
@@ -161,18 +147,11 @@ class ImageStore:
 
     def named(self, reference: Reference) -> Image | None:
         """The image of exactly this name, if there is one."""
-        return self._by_reference(reference)
+        return self._records.named(reference)
 
     def tagged(self, repository: str) -> TaggedImages:
         """Every tag of a repository (by its full name) with its image, by tag."""
-        rows = self._database.read(
-            "SELECT tag, image FROM tags WHERE repository = ? ORDER BY tag", (repository,)
-        )
-        return [
-            (_stored(repository, tag=row["tag"]), image)
-            for row in rows
-            for image in self._images("images.id = ?", (row["image"],))
-        ]
+        return self._records.tagged(repository)
 
     def list(self, wanted: ImageFilter | None = None, *, intermediate: bool = False) -> Images:
         """Images, newest first; `intermediate` includes untagged parents of others.
@@ -184,9 +163,9 @@ class ImageStore:
         wanted = wanted or ImageFilter()
         before = self.resolve(wanted.before).created_ns if wanted.before else None
         since = self.resolve(wanted.since).created_ns if wanted.since else None
-        parents = self._parents()
+        parents = self._records.parents()
         found = []
-        for image in self._images():
+        for image in self._records.all():
             if before is not None and image.created_ns >= before:
                 continue
             if since is not None and image.created_ns <= since:
@@ -226,7 +205,7 @@ class ImageStore:
 
         return inspection(image, self.graph_driver(image))
 
-    # -- removing ------------------------------------------------------------------------------
+    # Removing
 
     def remove(self, text: str, *, force: bool = False, prune_parents: bool = True) -> Removals:
         """Take a name off an image, and remove the image with its last one; or remove it by id.
@@ -241,9 +220,9 @@ class ImageStore:
             operation.begin()
             with self._database.transaction() as tx:
                 image, named = self.resolve_named(text)
-                plan = plan_removal(self._situation(tx, image), named, force=force)
+                plan = plan_removal(self._records.situation(image), named, force=force)
                 for reference in plan.untag:
-                    self._drop_name(tx, reference)
+                    self._records.drop_name(tx, reference)
                     removals.append(Untagged(reference))
                 if plan.delete:
                     departing = self._delete_rows(operation, tx, image, prune_parents=prune_parents)
@@ -272,30 +251,16 @@ class ImageStore:
                     continue
         return Pruned(tuple(removals))
 
-    # -- below ---------------------------------------------------------------------------------
+    # Below
 
     def _stack(self, chain: ChainID | None) -> Sequence[Layer]:
         return () if chain is None else self.layers.stack(chain)
 
-    def _put_tag(self, tx: Transaction, image: ImageID, reference: Reference, now_ns: int) -> None:
-        tx.execute(
-            "INSERT INTO tags(repository, tag, image, tagged_ns) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT(repository, tag)"
-            " DO UPDATE SET image = excluded.image, tagged_ns = excluded.tagged_ns",
-            (reference.name, reference.tag, image, now_ns),
-        )
-
-    def _drop_name(self, tx: Transaction, reference: Reference) -> None:
-        if reference.digest is not None:
-            tx.execute(
-                "DELETE FROM repo_digests WHERE repository = ? AND digest = ?",
-                (reference.name, reference.digest),
-            )
-        else:
-            tx.execute(
-                "DELETE FROM tags WHERE repository = ? AND tag = ?",
-                (reference.name, reference.tag),
-            )
+    def _name(self, image: ImageID, reference: Reference) -> None:
+        with self._database.transaction() as tx:
+            if tx.one("SELECT 1 FROM images WHERE id = ?", (image,)) is None:
+                raise _no_such_image(image)
+            self._records.put_name(tx, image, reference, now_ns=time.time_ns())
 
     def _delete_rows(
         self, operation: Operation, tx: Transaction, image: Image, *, prune_parents: bool
@@ -309,12 +274,12 @@ class ImageStore:
         if image.chain is not None:
             operation.lease(self.layers.driver.name, image.chain)
         operation.scratch("blob", "", image.id)
-        tx.execute("DELETE FROM images WHERE id = ?", (image.id,))
-        if prune_parents and image.parent is not None:
-            for parent in self._images("images.id = ?", (image.parent,)):
-                situation = self._situation(tx, parent)
-                if not (situation.names or situation.uses or situation.has_children):
-                    departing += self._delete_rows(operation, tx, parent, prune_parents=True)
+        self._records.drop(tx, image.id)
+        parent = self._records.find(image.parent) if prune_parents and image.parent else None
+        if parent is not None:
+            situation = self._records.situation(parent)
+            if not (situation.names or situation.uses or situation.has_children):
+                departing += self._delete_rows(operation, tx, parent, prune_parents=True)
         return departing
 
     def _departed(self, departing: Departures) -> Removals:
@@ -329,114 +294,26 @@ class ImageStore:
                     removals.append(Deleted(layer.chain_id, layer.size_bytes))
         return removals
 
-    def _situation(self, tx: Transaction, image: Image) -> Situation:
-        from lamina.images.removal import Situation, Use
-
-        uses = tx.read(
-            "SELECT id, status FROM containers WHERE image = ? ORDER BY created_ns", (image.id,)
-        )
-        child = tx.one("SELECT 1 FROM images WHERE parent_image = ? LIMIT 1", (image.id,))
-        return Situation(
-            image=image.id,
-            names=image.names,
-            uses=[Use(row["id"], row["status"]) for row in uses],
-            has_children=child is not None,
-        )
-
-    def _parents(self) -> frozenset[str]:
-        rows = self._database.read(
-            "SELECT DISTINCT parent_image FROM images WHERE parent_image IS NOT NULL"
-        )
-        return frozenset(row["parent_image"] for row in rows)
-
     def _by_full_id(self, text: str) -> Image | None:
         digits = text.removeprefix("sha256:")
         if len(digits) != 64 or not _HEX.issuperset(digits):
             return None
-        found = list(self._images("images.id = ?", (f"sha256:{digits}",)))
-        if not found:
+        found = self._records.find(f"sha256:{digits}")
+        if found is None:
             raise _no_such_image(text)
-        return found[0]
-
-    def _by_reference(self, reference: Reference) -> Image | None:
-        if reference.digest is not None:
-            # With both, the digest decides: what a tag means can change.
-            table, column, value = "repo_digests", "digest", str(reference.digest)
-        else:
-            table, column, value = "tags", "tag", reference.tag or ""
-        row = self._database.one(
-            f"SELECT image FROM {table} WHERE repository = ? AND {column} = ?",
-            (reference.name, value),
-        )
-        if row is None:
-            return None
-        return next(self._images("images.id = ?", (row["image"],)), None)
+        return found
 
     def _by_id_prefix(self, text: str) -> Image | None:
         digits = text.removeprefix("sha256:")
         if not digits or len(digits) > 64 or not _HEX.issuperset(digits):
             return None
-        low, high = f"sha256:{digits}", f"sha256:{digits}g"
-        found = list(self._images("images.id >= ? AND images.id < ?", (low, high)))
+        found = self._records.with_prefix(digits)
         if len(found) > 1:
             raise InvalidInput(
                 f"image id prefix {text!r} is ambiguous: {len(found)} images begin so",
                 remedy="give more digits",
             )
         return found[0] if found else None
-
-    def _images(self, condition: str = "1", args: Sequence[str] = ()) -> Iterator[Image]:
-        """Images of this driver that satisfy a condition on their row, newest first."""
-        rows = self._database.read(
-            "SELECT * FROM images WHERE (chain_id IS NULL OR EXISTS ("
-            " SELECT 1 FROM layers WHERE layers.driver = ? AND layers.chain_id = images.chain_id))"
-            f" AND {condition} ORDER BY created_ns DESC, id",
-            (self.layers.driver.name, *args),
-        )
-        for row in rows:
-            yield self._image(row)
-
-    def _image(self, row: sqlite3.Row) -> Image:
-        image = ImageID(row["id"])
-        tags = self._database.read(
-            "SELECT repository, tag, tagged_ns FROM tags WHERE image = ? ORDER BY repository, tag",
-            (image,),
-        )
-        digests = self._database.read(
-            "SELECT repository, digest FROM repo_digests WHERE image = ?"
-            " ORDER BY repository, digest",
-            (image,),
-        )
-        parent = row["parent_image"]
-        return Image(
-            id=image,
-            chain=None if row["chain_id"] is None else ChainID(row["chain_id"]),
-            size_bytes=row["size_bytes"],
-            created_ns=row["created_ns"],
-            added_ns=row["added_ns"],
-            parent=None if parent is None else ImageID(parent),
-            tags=tuple(_stored(each["repository"], tag=each["tag"]) for each in tags),
-            digests=tuple(
-                _stored(each["repository"], digest=ImageID(each["digest"])) for each in digests
-            ),
-            tagged_ns=max((each["tagged_ns"] for each in tags), default=0),
-            read_config=partial(self._read_config, image),
-        )
-
-    def _read_config(self, image: ImageID) -> bytes:
-        try:
-            raw: bytes = self.root.blobs.read(image, SIZE_LIMIT_BYTES)
-        except NotFound as error:
-            raise Corrupt(
-                f"the configuration of image {image.short} is missing",
-                remedy="load or build the image again",
-            ) from error
-        return raw
-
-
-def _stored(repository: str, *, tag: str | None = None, digest: Digest | None = None) -> Reference:
-    domain, _, path = repository.partition("/")
-    return Reference(domain, path, tag, digest)
 
 
 def _only_matching(image: Image, wanted: ImageFilter) -> Image:
