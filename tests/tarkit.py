@@ -134,7 +134,7 @@ def tree(root: Path, *, times: bool = True) -> dict[str, Facts]:
         if stat.S_ISDIR(status.st_mode):
             pending += sorted((e.path for e in os.scandir(path)), reverse=True)
         elif stat.S_ISLNK(status.st_mode):
-            content = os.readlink(path)
+            content = os.fsdecode(os.readlink(path))
         elif stat.S_ISREG(status.st_mode):
             with open(path, "rb") as opened_file:
                 content = opened_file.read()

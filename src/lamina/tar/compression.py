@@ -22,6 +22,7 @@ from lamina.tar.reader import Stream
 _INPUT = 1 << 18
 _OUTPUT = 1 << 20
 _AHEAD = 8
+_PATIENCE_S = 0.5
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
@@ -266,11 +267,15 @@ class HashingReader:
         return Digest("sha256:" + self._hash.hexdigest())
 
     def close(self) -> None:
-        """End the thread; what was not read is given up."""
+        """End the thread; what was not read is given up.
+
+        A thread that waits for a pipe's writer cannot be called back: it is left to wait, and ends
+        with the next bytes or the process. Otherwise Ctrl-C would wait for the writer too.
+        """
         with self._condition:
             self._cancelled = True
             self._condition.notify_all()
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self

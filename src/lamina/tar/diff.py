@@ -21,6 +21,7 @@ from typing import BinaryIO
 from lamina.errors import Conflict, InvalidInput, Unsupported
 from lamina.tar import xattrs
 from lamina.tar.entry import Entry, Kind
+from lamina.tar.folders import MAX_DEPTH
 from lamina.tar.lower import Below, Lower
 from lamina.tar.write import TarWriter
 
@@ -408,6 +409,12 @@ class _OpenPath:
 
 def _children(fd: int, path: bytes) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
     """The name, path and status of all in a folder, sorted."""
+    if path.count(b"/") >= MAX_DEPTH:
+        raise Unsupported(
+            f"{os.fsdecode(path[:100])!r}… lies too deep: a layer has at most {MAX_DEPTH} folders"
+            " in one another",
+            remedy="remove that folder",
+        )
     for name in sorted(os.fsencode(text) for text in os.listdir(fd)):
         found = os.stat(name, dir_fd=fd, follow_symlinks=False)
         yield name, (path + b"/" + name if path else name), found

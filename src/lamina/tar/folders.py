@@ -24,7 +24,11 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_OPEN = 128
 _MAX_SPELLINGS = 8192
 _MAX_LINKS = 40  # as the kernel's
+_MAX_PATH = 4095  # PATH_MAX: nobody could name what has a longer one
 _BOOKKEEPING = b".wh..wh."
+
+MAX_DEPTH = 400
+"""Folders in one another that a layer may have: walkers recurse, and deeper ones are attacks."""
 
 
 class Folder:
@@ -58,6 +62,10 @@ def components(name: bytes) -> list[bytes] | None:
             return None
         else:
             found.append(part)
+    if len(name) > _MAX_PATH or len(found) > MAX_DEPTH + 1:
+        raise Corrupt(
+            f"refused tar member {name[:100].decode(errors='replace')!r}…: it lies too deep"
+        )
     return found
 
 
@@ -114,6 +122,8 @@ class Folders:
             if found is not None:
                 at = found
                 continue
+            if path.count(b"/") >= MAX_DEPTH:  # by links: a name alone was checked
+                raise Corrupt(f"refused tar: {path[:100]!r}… lies too deep")
             entered = self._enter(at, name, path)
             if isinstance(entered, Folder):
                 at = entered
