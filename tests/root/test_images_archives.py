@@ -301,6 +301,14 @@ def test_a_bad_image_takes_the_good_ones_of_its_archive_with_it(engine: Engine) 
     assert is_empty(engine)
 
 
+def test_an_image_deeper_than_the_driver_stacks_is_refused(engine: Engine) -> None:
+    layers = [TOP] * (engine.driver.capabilities.max_chain + 1)
+    with pytest.raises(LaminaError, match="max depth exceeded"):
+        engine.load(io.BytesIO(packed(docker_members(config_of(*layers), layers))))
+    assert engine.layers is not None
+    assert is_empty(engine)
+
+
 def test_an_index_that_leads_to_itself_ends(engine: Engine) -> None:
     members: dict[str, bytes] = {"oci-layout": LAYOUT["oci-layout"]}
     inner = blob(members, encoded({"manifests": []}), "application/vnd.oci.image.index.v1+json")

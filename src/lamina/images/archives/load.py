@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lamina.digests import ChainID, DiffID, ImageID
-from lamina.errors import Corrupt
+from lamina.errors import Corrupt, Unsupported
 from lamina.images.archives.docker import MANIFEST, REPOSITORIES, plan_docker, plan_legacy
 from lamina.images.archives.oci import INDEX, plan_oci
 from lamina.images.archives.plan import LayerSource, LegacyImage, Plan, PlannedImage, invalid
@@ -83,6 +83,7 @@ def load(
         archive = open_archive(operation, source)
         try:
             plan = plan_archive(archive, platform or Platform.host())
+            _refuse_too_deep(images, plan)
             stored = [_store_layers(images, operation, archive, image, tell) for image in plan]
         finally:
             archive.close()
@@ -104,6 +105,17 @@ def plan_archive(archive: Archive, platform: Platform) -> Plan:
     if archive.has(REPOSITORIES):
         return plan_legacy(archive)
     raise invalid(f"it has neither {MANIFEST} nor {INDEX}")
+
+
+def _refuse_too_deep(images: ImageStore, plan: Plan) -> None:
+    """An image that could never be started is refused before any of it is written."""
+    driver = images.layers.driver
+    deepest = max((len(image.layers) for image in plan), default=0)
+    if deepest > driver.capabilities.max_chain:
+        raise Unsupported(
+            f"max depth exceeded: an image of the archive has {deepest} layers, and the storage "
+            f"driver {driver.name} stacks {driver.capabilities.max_chain}"
+        )
 
 
 def _store_layers(
