@@ -128,6 +128,11 @@ def test_limits_are_numbers() -> None:
         (("-p", "x:80"), "Invalid hostPort: x"),
         (("--expose", "x"), "invalid range format for --expose: x"),
         (("--expose", "1:2"), "invalid port format for --expose: 1:2"),
+        (("--ipc", "x"), "--ipc: invalid IPC mode 'x'"),
+        (("--pid", "container:x"), "--pid: invalid PID mode 'container:x'"),
+        (("--uts", "x"), "--uts: invalid UTS mode 'x'"),
+        (("--security-opt", "seccomp=/file"), 'invalid --security-opt: "seccomp=/file"'),
+        (("--stop-signal", "SIGNONE"), "Invalid signal: SIGNONE"),
         (("-l", "=x"), "invalid label '=x': empty name"),
     ],
 )
@@ -146,6 +151,12 @@ def test_a_restart_policy_is_refused_with_its_reason() -> None:
     assert host("--restart", "no").restart_policy == "no"
     with pytest.raises(Unsupported, match="restart policy 'always' is not available"):
         host("--restart", "always")
+
+
+def test_what_cannot_be_pulled_is_said() -> None:
+    assert host("--pull", "never", "-q") == HostConfig()
+    with pytest.raises(Unsupported, match="--pull always is not available"):
+        host("--pull", "always")
 
 
 def test_bad_files_of_variables_are_refused(tmp_path: Path) -> None:

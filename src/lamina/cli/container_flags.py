@@ -42,7 +42,6 @@ _LISTS = (
     (("--label-file",), "Read in a line delimited file of labels"),
     (("-p", "--publish"), "Publish a container's port(s) to the host"),
     (("--security-opt",), "Security Options"),
-    (("--storage-opt",), "Storage driver options for the container"),
     (("--sysctl",), "Sysctl options"),
     (("--tmpfs",), "Mount a tmpfs directory"),
     (("--ulimit",), "Ulimit options"),
@@ -52,7 +51,6 @@ _LISTS = (
 _TEXTS = (
     (("--cidfile",), "Write the container ID to the file"),
     (("--cpus",), "Number of CPUs"),
-    (("--domainname",), "Container NIS domain name"),
     (("--entrypoint",), "Overwrite the default ENTRYPOINT of the image"),
     (("-h", "--hostname"), "Container host name"),
     (("--ipc",), "IPC mode to use"),
@@ -116,7 +114,6 @@ def configurations(
         working_dir=_absolute(flags["workdir"] or ""),
         user=flags["user"] or "",
         hostname=flags["hostname"] or "",
-        domainname=flags["domainname"] or "",
         tty=flags["tty"],
         open_stdin=interactive,
         stdin_once=interactive and not detach,
@@ -125,7 +122,7 @@ def configurations(
         attach_stderr=not detach and ("stderr" in attach or not attach),
         labels=_labels(flags["label"], flags["label_file"]),
         exposed_ports=_exposed(flags["expose"], ports),
-        stop_signal=flags["stop_signal"] or "",
+        stop_signal=_signal(flags["stop_signal"] or ""),
         stop_timeout_s=flags["stop_timeout"],
     )
     return config, _host_config(flags, ports)
@@ -159,7 +156,7 @@ def _host_config(
         read_only_rootfs=flags["read_only"],
         cap_add=flags["cap_add"],
         cap_drop=flags["cap_drop"],
-        security_opt=flags["security_opt"],
+        security_opt=tuple(map(_security_option, flags["security_opt"])),
         group_add=flags["group_add"],
         dns=tuple(map(_address, flags["dns"])),
         dns_options=flags["dns_option"] + flags["dns_opt"],
@@ -167,18 +164,50 @@ def _host_config(
         extra_hosts=tuple(map(_extra_host, flags["add_host"])),
         tmpfs=_tmpfs(flags["tmpfs"]),
         sysctls=_pairs(flags["sysctl"], "--sysctl"),
-        storage_opt=_pairs(flags["storage_opt"], "--storage-opt"),
         memory_bytes=_memory(flags["memory"]),
         cpu_shares=flags["cpu_shares"] or 0,
         nano_cpus=_nano_cpus(flags["cpus"]),
         pids_limit=flags["pids_limit"],
         oom_score_adj=flags["oom_score_adj"] or 0,
         ulimits=tuple(map(_ulimit, flags["ulimit"])),
-        ipc_mode=flags["ipc"] or "private",
-        pid_mode=flags["pid"] or "",
-        uts_mode=flags["uts"] or "",
+        ipc_mode=_mode(flags, "ipc", ("private", "host")) or "private",
+        pid_mode=_mode(flags, "pid", ("host",)),
+        uts_mode=_mode(flags, "uts", ("host",)),
         **optional,
     )
+
+
+def _mode(flags: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
+    mode = flags[name] or ""
+    if mode and mode not in known:
+        raise InvalidInput(
+            f"--{name}: invalid {name.upper()} mode {mode!r}", remedy=f"use {' or '.join(known)}"
+        )
+    return str(mode)
+
+
+_SECURITY_OPTIONS = (
+    "no-new-privileges",
+    "no-new-privileges=true",
+    "no-new-privileges:true",
+    "seccomp=unconfined",
+    "seccomp:unconfined",
+    # Neither is ever applied to a container here, so that it is left out is true.
+    "apparmor=unconfined",
+    "apparmor:unconfined",
+    "label=disable",
+    "label:disable",
+)
+
+
+def _security_option(text: str) -> str:
+    if text not in _SECURITY_OPTIONS:
+        raise InvalidInput(
+            f'invalid --security-opt: "{text}"',
+            remedy="known are no-new-privileges, seccomp=unconfined, apparmor=unconfined and "
+            "label=disable",
+        )
+    return text
 
 
 def environment(
@@ -237,6 +266,14 @@ def _absolute(path: str) -> str:
             f"the working directory '{path}' is invalid, it needs to be an absolute path"
         )
     return path
+
+
+def _signal(text: str) -> str:
+    if text:
+        from lamina.containers.waiting import signal_number
+
+        signal_number(text)
+    return text
 
 
 def _bind(text: str) -> str:
