@@ -9,6 +9,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.cli.standard_input import standard_input
 from lamina.errors import InvalidInput, Unsupported
 
 
@@ -65,7 +66,7 @@ def opened(source: str) -> BinaryIO:
             raise InvalidInput(
                 "cannot import from a terminal", remedy="redirect a tar to standard input"
             )
-        return sys.stdin.buffer
+        return standard_input()
     if source.startswith(("http://", "https://")):
         raise Unsupported(
             f"importing from a URL is not supported: {source}",

@@ -10,6 +10,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.cli.standard_input import standard_input
 from lamina.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _source(input: str | None) -> BinaryIO | Path:
         return path
     if sys.stdin.isatty():
         raise InvalidInput("requested load from stdin, but stdin is empty")
-    return sys.stdin.buffer
+    return standard_input()
 
 
 class _Printer:

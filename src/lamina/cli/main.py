@@ -9,10 +9,11 @@ A row without a summary would be hidden from help.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -286,15 +287,21 @@ def run(args: Sequence[str], app: App | None = None) -> int:
     return code
 
 
+def _end(number: int, frame: object) -> NoReturn:
+    """End as Ctrl-C does, giving up what is half made; the code says by which signal."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """The console command."""
+    signal.signal(signal.SIGTERM, _end)
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if threading.active_count() > 1:
+    if any(not each.daemon for each in threading.enumerate()[1:]):
         sys.exit(code)
     # Everything is closed; taking the interpreter apart as well would cost some 10 ms.
     os._exit(code)
