@@ -58,7 +58,6 @@ from lamina.linux import syscalls
 if TYPE_CHECKING:
     from lamina.tar.diff import Change
     from lamina.tar.extract import Extracted
-    from lamina.tar.lower import Lower
     from lamina.tar.reader import TarReader
 
 _LINK_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -164,16 +163,20 @@ class Overlay2Driver(StorageDriver):
             yield path
 
     def changes(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[Change]:
+        from lamina.drivers.hidden import with_hidden
         from lamina.tar.diff import overlay_changes
+        from lamina.tar.lower import TreeBelow
 
-        with self._compared(snapshot_id, parents) as (upper, lower):
-            yield from overlay_changes(upper, lower)
+        with self._compared(snapshot_id, parents) as (upper, below):
+            found = overlay_changes(upper, TreeBelow(below))
+            yield from with_hidden(found, f"/proc/self/fd/{upper}", f"/proc/self/fd/{below}")
 
     def diff(self, snapshot_id: str, parents: Sequence[str], out: BinaryIO) -> None:
         from lamina.tar.diff import write_overlay_diff
+        from lamina.tar.lower import TreeBelow
 
-        with self._compared(snapshot_id, parents) as (upper, lower):
-            write_overlay_diff(upper, out, lower)
+        with self._compared(snapshot_id, parents) as (upper, below):
+            write_overlay_diff(upper, out, TreeBelow(below))
 
     def usage(self, snapshot_id: str, parents: Sequence[str]) -> Usage:
         from lamina.drivers.usage import tree_usage
@@ -297,17 +300,15 @@ class Overlay2Driver(StorageDriver):
     # Mounting
 
     @contextmanager
-    def _compared(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[tuple[int, Lower]]:
-        """A snapshot's upper folder, and what to ask for what lies below it."""
-        from lamina.tar.lower import TreeBelow
-
+    def _compared(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Descriptors of a snapshot's upper folder, and of the tree below it."""
         upper = os.open(f"{self._home.existing(snapshot_id)}/diff", _FOLDER)
         try:
-            lower = self._open_view(parents)
+            below = self._open_view(parents)
             try:
-                yield upper, TreeBelow(lower)
+                yield upper, below
             finally:
-                os.close(lower)
+                os.close(below)
         finally:
             os.close(upper)
 
