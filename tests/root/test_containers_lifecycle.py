@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -47,6 +48,7 @@ def kit(engine_root: Path, driver: str) -> Iterator[Kit]:
         run = engine.root.run
         for name in ("containers", "runtime"):
             wait_for(lambda name=name: not os.path.isdir(run / name) or not os.listdir(run / name))
+        shutil.rmtree(run)
 
 
 class TestAttached:

@@ -198,7 +198,7 @@ def test_a_torn_layer_is_refused_by_name_until_it_is_stored_again(
         _truncate_newest(layers, chain, "b")
         assert layers.get(chain)
     with layer_store(engine_root, driver, boot_id="boot 2") as layers:
-        with pytest.raises(Corrupt, match="damaged when the machine stopped"):
+        with pytest.raises(Corrupt, match="is damaged on disk"):
             layers.prepare("s1", chain)
         with pytest.raises(Corrupt, match="/b"):
             exported(layers, chain)
@@ -224,4 +224,64 @@ def test_a_torn_base_is_repaired_for_all_that_stands_on_it(engine_root: Path, dr
             stored(layers, op, None, *tars)
         assert shown(layers, chain) == {"a": b"1", "b": b"2"}
         assert count(layers, "contents") == 2
+        check_clean(layers)
+
+
+def test_storing_a_layer_again_repairs_what_was_found_damaged(
+    engine_root: Path, driver: str
+) -> None:
+    data = tar(a=b"1", b=b"2")
+    with layer_store(engine_root, driver) as layers:
+        with layers.root.operation("t") as op:
+            chain = stored(layers, op, None, data)[-1]
+            pin(layers, chain)
+        _truncate_newest(layers, chain, "b")
+        with pytest.raises(Corrupt, match="/b"):
+            exported(layers, chain)
+        with pytest.raises(Corrupt, match="is damaged on disk"):
+            layers.prepare("c1", chain)
+        with layers.root.operation("repair") as op:
+            layers.apply(op, io.BytesIO(data), None, expected=layers.get(chain).diff_id)
+        assert shown(layers, chain) == {"a": b"1", "b": b"2"}
+        check_clean(layers)
+
+
+def test_storing_a_layer_again_repairs_what_is_missing(engine_root: Path, driver: str) -> None:
+    data = tar(a=b"1")
+    with layer_store(engine_root, driver) as layers:
+        with layers.root.operation("t") as op:
+            chain = stored(layers, op, None, data)[-1]
+            pin(layers, chain)
+        layers.driver.remove(layers.get(chain).cache_id)
+        with pytest.raises(Corrupt, match="is missing on disk"):
+            exported(layers, chain)
+        with layers.root.operation("repair") as op:
+            stored(layers, op, None, data)
+        assert shown(layers, chain) == {"a": b"1"}
+        check_clean(layers)
+
+
+def test_a_damaged_layer_goes_when_the_last_snapshot_that_stands_on_it_has_gone(
+    engine_root: Path,
+) -> None:
+    data = tar(a=b"1", b=b"2")
+    with layer_store(engine_root, "overlay2") as layers:
+        with layers.root.operation("t") as op:
+            chain = stored(layers, op, None, data)[-1]
+            pin(layers, chain)
+        layers.prepare("c1", chain)
+        _truncate_newest(layers, chain, "b")
+        with pytest.raises(Corrupt):
+            exported(layers, chain)
+        with layers.root.operation("repair") as op:
+            stored(layers, op, None, data)
+        assert len(layers.driver.list()) == 3
+        assert shown(layers, chain) == {"a": b"1", "b": b"2"}
+        layers.prepare("c2", chain)  # a new one has the new content
+        assert (layers.mount("c2") / "b").read_bytes() == b"2"
+        layers.unmount("c2")
+        for snapshot in ("c1", "c2"):
+            layers.remove_snapshot(snapshot)
+    with layer_store(engine_root, "overlay2") as layers:
+        assert len(layers.driver.list()) == 1
         check_clean(layers)

@@ -813,6 +813,37 @@ def test_volume_commands(lamina: Lamina) -> None:
     assert (done.returncode, done.stderr) == (1, "Error: No such volume: none\n")
 
 
+def test_what_the_image_declares_is_done(lamina: Lamina) -> None:
+    tar = lamina.root.parent / "rootfs.tar"
+    changes = ("--change", "VOLUME /data", "--change", "EXPOSE 80", "--change", 'CMD ["sh"]')
+    lamina.ok("import", *changes, str(tar), "declaring")
+    lamina.ok("run", "-dit", "--name", "one", "-P", "declaring")
+    assert lamina.ok("exec", "one", "cat", "/data/seed") == "from the image\n"
+    (name,) = lamina.ok("volume", "ls", "-q").split()
+    assert len(name) == 64
+    shown = lamina.ok("ps", "--format", "{{.Ports}}|{{.LocalVolumes}}|{{.Mounts}}")
+    assert re.fullmatch(rf"0\.0\.0\.0:\d+->80/tcp\|1\|{name[:14]}…\n", shown)
+    assert lamina.ok("ps", "-q", "-f", f"volume={name}") != ""
+    lamina.ok("rm", "-f", "-v", "one")
+    assert lamina.ok("volume", "ls", "-q") == ""
+    lamina.ok("rmi", "declaring")
+
+
+def test_many_runs_at_once_leave_nothing(lamina: Lamina) -> None:
+    script = "ip -4 -o addr show eth0 | awk '{print $4}'"
+    running = [
+        lamina.begin(
+            "run", "--rm", "-v", "vol:/data", "-p", "80", "busybox", "sh", "-c", script,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(6)
+    ]  # fmt: skip
+    answers = [process.communicate(timeout=TIMEOUT_S)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 6
+    assert all(re.fullmatch(rb"[0-9.]+/\d+\n", answer) for answer in answers)
+    assert lamina.ok("ps", "-aq") == ""
+
+
 # -- networks -----------------------------------------------------------------------------------
 
 

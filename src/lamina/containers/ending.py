@@ -5,6 +5,9 @@ monitor's exit command (exited.py), `wait`, `stop`, or any later look at a conta
 processes are gone. Each step may be repeated, and what a crash leaves undone the next comer does:
 the row says `running` until everything is undone.
 
+A start that its caller did not live to complete leaves the file `starting` in the run folder,
+which whoever holds the lock may judge: the start goes on by itself or is undone (`settled`).
+
 An attached caller holds the lock of `attached` in the run folder while it lives: the exit command
 waits for it, since the caller does this work itself, sooner, and wants the exit code.
 """
@@ -12,6 +15,7 @@ waits for it, since the caller does this work itself, sooner, and wants the exit
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,12 +24,13 @@ from typing import TYPE_CHECKING
 from lamina.containers.monitor import monitor_pid, noted_exit, process_start_time
 from lamina.containers.state import EXITED, RUNNING, ContainerState
 from lamina.errors import Conflict
-from lamina.store.locks import lock
+from lamina.store.locks import lock, try_lock
 
 if TYPE_CHECKING:
     from lamina.containers.parts import Parts
     from lamina.containers.records import Record
 
+STARTING = "starting"
 _KILLED = 137
 _LOST = 255
 """The exit code of a container whose end nobody saw: the machine stopped."""
@@ -42,6 +47,8 @@ def alive(record: Record) -> bool:
 
 def observed(parts: Parts, record: Record) -> ContainerState:
     """The state now: what the row says, checked against the processes; records an unseen end."""
+    if (parts.run_folder(record.id) / STARTING).exists():
+        record = _after_lost_start(parts, record)
     if record.status != RUNNING:
         return record.state
     same_boot = record.boot_id == parts.root.boot_id
@@ -65,42 +72,117 @@ def observed(parts: Parts, record: Record) -> ContainerState:
     return ContainerState(status=EXITED) if found is None else found.state
 
 
+def _after_lost_start(parts: Parts, record: Record) -> Record:
+    """The row, after a start whose caller died was settled; as it is while the caller lives."""
+    held = try_lock(parts.run_folder(record.id))
+    if held is None:
+        return record
+    with held:
+        return settled(parts, record.id) or record
+
+
 def finish(parts: Parts, container_id: str) -> int | None:
     """Record the end of a container that has ended, and undo its start; None: it has not ended.
 
     Returns the exit code. With auto_remove it is removed as well.
     """
-    if parts.records.find(container_id) is None:
-        clear_remains(parts, container_id)
+    if parts.records.find(container_id) is None and not parts.run_folder(container_id).exists():
         return None
+    code = None
     with lock(parts.made_run_folder(container_id)):
         record = parts.records.find(container_id)
-        if record is None:
-            return None
-        if record.status != RUNNING:
-            return record.exit_code
-        if record.boot_id == parts.root.boot_id and alive(record):
-            return None
-        folder = parts.run_folder(record.id)
-        code = noted_exit(folder)
-        if code is None:
-            code = _KILLED if record.boot_id == parts.root.boot_id else _LOST
-        if record.auto_remove:
-            removed(parts, record)
-            return code
-        undo_start(parts, record.id)
-        oom_killed = (folder / "oom").exists()
-        parts.records.set_ended(record, code, _finished_ns(folder), oom_killed=oom_killed)
+        if record is not None and record.status == RUNNING:
+            code = _exit_code(parts, record)
+        record = settled(parts, container_id)
+    if record is None:
         return code
+    return None if record.status == RUNNING else record.exit_code
+
+
+def settled(parts: Parts, container_id: str) -> Record | None:
+    """The row, once it tells the truth: lost starts and ends are dealt with; the lock is held.
+
+    None where there is none, or that meant to remove it: then the run folder is gone as well.
+    """
+    record = parts.records.find(container_id)
+    if record is None:
+        _clear_remains(parts, container_id)
+        return None
+    folder = parts.run_folder(container_id)
+    lost_start = (folder / STARTING).exists()
+    runs = record.status == RUNNING and record.boot_id == parts.root.boot_id and alive(record)
+    if lost_start and runs and parts.runtime.started(container_id):
+        (folder / STARTING).unlink()
+        return record
+    if lost_start:
+        # What was created, and never let go on to its command, never ran.
+        _kill_monitor(folder)
+        undo_start(parts, container_id)
+        parts.records.set_failed(record, 128, "the start was interrupted")
+        (folder / STARTING).unlink()
+        record = parts.records.get(container_id)
+    elif record.status == RUNNING and not runs:
+        code = _exit_code(parts, record) or 0
+        if not record.auto_remove:
+            undo_start(parts, container_id)
+            oom_killed = (folder / "oom").exists()
+            parts.records.set_ended(record, code, _finished_ns(folder), oom_killed=oom_killed)
+            return parts.records.get(container_id)
+    else:
+        return record
+    if record.auto_remove:
+        removed(parts, record)
+        return None
+    return record
+
+
+def _exit_code(parts: Parts, record: Record) -> int | None:
+    """The exit code of a container that has ended; None while it lives."""
+    if record.boot_id != parts.root.boot_id:
+        return _LOST
+    if alive(record):
+        return None
+    code = wait_noted(parts.run_folder(record.id))
+    return _KILLED if code is None else code
+
+
+def wait_noted(folder: Path) -> int | None:
+    """Wait for the exit code that the monitor is about to note; None where it is gone without."""
+    from lamina.containers.watch import Watch
+
+    code = noted_exit(folder)
+    if code is not None or not _monitored(folder):
+        return noted_exit(folder)
+    try:
+        monitor = os.pidfd_open(monitor_pid(folder))
+    except ProcessLookupError:
+        return noted_exit(folder)
+    try:
+        with Watch(folder) as watch:
+            while (code := noted_exit(folder)) is None and _monitored(folder):
+                watch.wait(process=monitor)
+        return noted_exit(folder) if code is None else code
+    finally:
+        os.close(monitor)
+
+
+def _kill_monitor(folder: Path) -> None:
+    """End the monitor of a lost start; the runtime's `create` under it dies with it."""
+    from lamina.containers.watch import send_signal, wait_process
+
+    pid = monitor_pid(folder)
+    started = process_start_time(pid) if pid and _monitored(folder) else None
+    if started is not None and send_signal(pid, started, signal.SIGKILL):
+        wait_process(pid, started)
 
 
 def remove(parts: Parts, record: Record, *, volumes: bool) -> None:
     """Remove a container that does not run."""
     with lock(parts.made_run_folder(record.id)):
-        found = parts.records.find(record.id)
+        found = settled(parts, record.id)
         if found is None:
             return
-        if found.status == RUNNING and found.boot_id == parts.root.boot_id and alive(found):
+        if found.status == RUNNING:
             raise running_conflict(found)
         removed(parts, found, volumes=volumes)
 
@@ -129,7 +211,7 @@ def removed(parts: Parts, record: Record, *, volumes: bool = False) -> None:
 
     Its row goes in the transaction that stages what it named, so a death leaves no orphans in the
     data root; the run folder goes last, and while it is there, what the runtime still has of the
-    container is found (`clear_remains`).
+    container is found (`settled`).
     """
     driver = parts.layers.driver.name
     path = f"containers/{record.id}"
@@ -153,18 +235,14 @@ def removed(parts: Parts, record: Record, *, volumes: bool = False) -> None:
     os.rmdir(parts.run_folder(record.id))
 
 
-def clear_remains(parts: Parts, container_id: str) -> None:
+def _clear_remains(parts: Parts, container_id: str) -> None:
     """Clear what a killed removal left in the run folder of a container that has no row."""
     folder = parts.run_folder(container_id)
-    try:
-        held = lock(folder)
-    except FileNotFoundError:
-        return
-    with held:
-        parts.end_runtime_delete(parts.begin_runtime_delete(container_id))
-        with suppress(FileNotFoundError):
-            clear_folder(folder)
-            os.rmdir(folder)
+    _kill_monitor(folder)
+    parts.end_runtime_delete(parts.begin_runtime_delete(container_id))
+    with suppress(FileNotFoundError):
+        clear_folder(folder)
+        os.rmdir(folder)
 
 
 def clear_folder(folder: Path) -> None:

@@ -5,6 +5,8 @@ socket and, at the end, notes the exit code and runs the exit command. What it k
 container lies in the container's run folder, which is also the runtime's bundle:
 
     <run>/containers/<id>/     flock: whoever changes the container's state
+      starting                 there while a caller is at starting it
+      attached                 flock: an attached caller, who records the end himself
       config.json              the runtime configuration
       attach                   conmon's attach socket (seqpacket)
       ctl, winsz               fifos: terminal size, log reopening

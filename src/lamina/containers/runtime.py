@@ -72,9 +72,13 @@ class Runtime:
         """Let the created container's process go on to execute its command."""
         self.call("start", container_id)
 
-    def kill(self, container_id: str, signal_number: int) -> None:
-        """Send a signal to the container's first process."""
-        self.call("kill", container_id, str(signal_number))
+    def started(self, container_id: str) -> bool:
+        """Whether the created container was let go on to its command."""
+        status, text = capture(self.command("state", container_id))
+        try:
+            return status == 0 and json.loads(text)["status"] != "created"
+        except (ValueError, KeyError):
+            return False
 
     def delete(self, container_id: str) -> None:
         """Kill what is left of the container and drop the runtime's state of it; idempotent."""

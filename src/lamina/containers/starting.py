@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.containers.capabilities import available
-from lamina.containers.ending import alive, clear_folder, finish, undo_start
+from lamina.containers.ending import STARTING, clear_folder, finish, settled, undo_start
 from lamina.containers.monitor import Launch, Session, noted_exit, process_start_time, resize
+from lamina.containers.records import no_such_container
 from lamina.containers.runtime import write_spec
 from lamina.containers.spec import (
     DEFAULT_PATH,
@@ -140,18 +141,21 @@ def void(_: object) -> None:
 @contextmanager
 def _starting(parts: Parts, container_id: str) -> Iterator[Record | None]:
     """The lock and the row of a container to start; None where it runs already."""
-    finish(parts, container_id)  # an end that nobody has recorded yet
     folder = parts.made_run_folder(container_id)
     with lock(folder):
-        record = parts.records.find(container_id)
+        record = settled(parts, container_id)
         if record is None:
-            os.rmdir(folder)
-        record = parts.records.get(container_id)
-        if record.status == RUNNING and alive(record):
+            raise no_such_container(container_id)
+        if record.status == RUNNING:
             yield None
-        else:
-            clear_folder(folder)
+            return
+        clear_folder(folder)
+        marker = folder / STARTING
+        marker.touch()
+        try:
             yield record
+        finally:
+            marker.unlink(missing_ok=True)
 
 
 def _start(

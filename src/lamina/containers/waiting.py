@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
-from lamina.containers.ending import finish, observed
-from lamina.containers.monitor import monitor_pid, noted_exit
-from lamina.containers.watch import Watch, send_signal, wait_process
+from lamina.containers.ending import finish, observed, wait_noted
+from lamina.containers.watch import send_signal, wait_process
 from lamina.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
@@ -89,34 +87,6 @@ def signal_number(name: str) -> int:
 
 
 def _noted(parts: Parts, record: Record) -> int:
-    """Wait until the monitor has noted the exit (or is gone as well); the code it noted, or 0."""
-    folder = parts.run_folder(record.id)
-    monitor = _open_process(monitor_pid(folder))
-    try:
-        with Watch(folder) as watch:
-            wait_process(record.pid, record.pid_start)
-            while True:
-                code = noted_exit(folder)
-                if code is not None or monitor < 0:
-                    return code or 0
-                if not folder.exists() or not _process_alive(monitor):
-                    return noted_exit(folder) or 0
-                watch.wait(process=monitor)
-    finally:
-        if monitor >= 0:
-            os.close(monitor)
-
-
-def _open_process(pid: int) -> int:
-    try:
-        return os.pidfd_open(pid) if pid > 0 else -1
-    except OSError:
-        return -1
-
-
-def _process_alive(descriptor: int) -> bool:
-    import select
-
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return not poller.poll(0)
+    """Wait for the end, and for the monitor to note it; the code it noted, or 0."""
+    wait_process(record.pid, record.pid_start)
+    return wait_noted(parts.run_folder(record.id)) or 0
