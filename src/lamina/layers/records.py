@@ -50,8 +50,11 @@ class Content:
     """Folders that its tar leaves implied: their metadata comes from the layers below."""
     hides_all_below: bool
     boot_id: str | None
-    """The boot under which it was written, until a flush has covered it."""
+    """The boot under which it was written, until a flush has covered it; or SUSPECT."""
 
+
+SUSPECT = "suspect"
+"""In the place of a boot id: the content was found damaged."""
 
 _LAYER = "chain_id, diff_id, parent, cache_id, size_bytes, depth, hides_all_below, kind"
 _CONTENT = "cache_id, diff_id, size_bytes, inodes, implied, hides_all_below, boot_id"
@@ -107,15 +110,20 @@ class LayerRecords:
         found = (self.content(layer.cache_id) for layer in self.stack(chain))
         return [content for content in found if content.boot_id not in (None, boot_id)]
 
-    def content(self, cache_id: str) -> Content:
-        """The content of this cache id."""
+    def find_content(self, cache_id: str) -> Content | None:
+        """The content of this cache id, if there is one."""
         row = self._database.one(
             f"SELECT {_CONTENT} FROM contents WHERE driver=? AND cache_id=?",
             (self._driver, cache_id),
         )
-        if row is None:
+        return None if row is None else _content(row)
+
+    def content(self, cache_id: str) -> Content:
+        """The content of this cache id; NotFound if there is none."""
+        found = self.find_content(cache_id)
+        if found is None:
             raise NotFound(f"no layer content {cache_id} in the storage driver {self._driver}")
-        return _content(row)
+        return found
 
     def contents_of(self, diff_id: DiffID) -> list[Content]:
         """Everything stored for this diff id, in a stable order."""
@@ -190,6 +198,14 @@ class LayerRecords:
             tx.execute(
                 "UPDATE layers SET cache_id=? WHERE driver=? AND cache_id=?",
                 (new, self._driver, old),
+            )
+
+    def mark_suspect(self, cache_id: str) -> None:
+        """The content was found damaged: it must be checked before it is used again."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE contents SET boot_id=? WHERE driver=? AND cache_id=?",
+                (SUSPECT, self._driver, cache_id),
             )
 
     def mark_covered(self, cache_id: str) -> None:

@@ -27,8 +27,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from lamina.digests import ChainID, DiffID, chain_id
-from lamina.errors import Conflict, Corrupt, NotFound, Unsupported
+from lamina.digests import ChainID, DiffID
+from lamina.errors import Conflict, Corrupt, Unsupported
+from lamina.layers.contents import Contents
 from lamina.layers.records import Content, Layer, LayerRecords
 from lamina.store.failures import translated
 
@@ -53,7 +54,8 @@ class LayerStore:
         self.driver = driver
         self._name = driver.name
         self.records = LayerRecords(root.database, driver.name)
-        root.recovery.on_staged("content", self._name, self._remove_content)
+        self._contents = Contents(root, driver, self.records)
+        root.recovery.on_staged("content", self._name, self._contents.remove)
         root.recovery.on_staged("snapshot", self._name, self._remove_staged_snapshot)
         root.recovery.on_lease(self._name, self._release)
         root.recovery.run()
@@ -81,7 +83,7 @@ class LayerStore:
         """
         parents = self._begin_on(op, parent)
         if expected is not None:
-            stored = self._adopt(op, parent, expected)
+            stored = self._contents.adopt(op, parent, expected)
             if stored is not None:
                 return stored
         cache_id = _new_cache_id()
@@ -109,7 +111,7 @@ class LayerStore:
         with translated(f"committing snapshot {snapshot_id}"):
             facts = journal_of_snapshot(self.driver, snapshot_id, parents, journal)
             layer_kind = "init" if kind == "init" else "image"
-            stored = self._adopt(op, parent, facts.diff_id, kind=layer_kind)
+            stored = self._contents.adopt(op, parent, facts.diff_id, kind=layer_kind)
             if stored is not None:
                 journal.unlink()
                 self.remove_snapshot(snapshot_id)
@@ -125,9 +127,9 @@ class LayerStore:
             )
             op.stage("content", self._name, content.cache_id)
             self.driver.commit(snapshot_id, content.cache_id)
-            journal.rename(self._journal(content.cache_id))
+            journal.rename(self._contents.journal(content.cache_id))
             with self.root.database.transaction():
-                layer = self._enter(op, parent, content, layer_kind)
+                layer = self._contents.enter(op, parent, content, layer_kind)
                 self.records.drop_snapshot(snapshot_id)
                 op.keep("snapshot", self._name, snapshot_id)
         if layer.cache_id != content.cache_id:
@@ -161,14 +163,14 @@ class LayerStore:
         The digest is checked as the tar is written: what came before an error must not be used.
         """
         layer = self.get(chain)
-        self._write_tar(self.records.content(layer.cache_id), out)
+        self._contents.write_tar(self.records.content(layer.cache_id), out)
 
     def tar_size_bytes(self, chain: ChainID) -> int:
         """How long the tar is that `export` writes."""
         from lamina.layers.journal import tar_size_bytes
 
         layer = self.get(chain)
-        return tar_size_bytes(self._journal(layer.cache_id), layer.diff_id)
+        return tar_size_bytes(self._contents.journal(layer.cache_id), layer.diff_id)
 
     @contextmanager
     def view(self, chain: ChainID | None) -> Iterator[Path]:
@@ -186,7 +188,7 @@ class LayerStore:
 
     def layer_metadata(self, chain: ChainID) -> dict[str, str]:
         """`GraphDriver.Data` of an image whose top layer this is."""
-        *parents, top = self._cache_ids(chain)
+        *parents, top = self._contents.cache_ids(chain)
         return self.driver.metadata(top, parents)
 
     # Active snapshots
@@ -271,8 +273,8 @@ class LayerStore:
         with self.root.database.transaction():
             self.records.get(parent)
             op.lease(self._name, parent)
-        self._check_uncovered(parent)
-        return self._cache_ids(parent)
+        self._contents.check(parent)
+        return self._contents.cache_ids(parent)
 
     def _receive(
         self,
@@ -305,12 +307,12 @@ class LayerStore:
                     f"layer {expected} has another content: {diff_id}",
                     remedy="the archive is damaged; get it again",
                 )
-            stored = self._adopt(op, parent, diff_id)
+            stored = self._contents.adopt(op, parent, diff_id)
             if stored is not None:  # another process was faster, or it was not asked for by name
                 journal.unlink()
                 return stored
             writer.commit()
-        journal.rename(self._journal(cache_id))
+        journal.rename(self._contents.journal(cache_id))
         content = Content(
             cache_id=cache_id,
             diff_id=diff_id,
@@ -320,104 +322,7 @@ class LayerStore:
             hides_all_below=extracted.opaque_root,
             boot_id=self.root.boot_id,
         )
-        return self._enter(op, parent, content, "image")
-
-    def _enter(self, op: Operation, parent: ChainID | None, content: Content, kind: str) -> Layer:
-        """The commit point: content and layer become visible, unless others were faster."""
-        with self.root.database.transaction():
-            stored = self._adopt(op, parent, content.diff_id, kind=kind)
-            if stored is not None:
-                return stored
-            self.records.add_content(content)
-            chain = chain_id(parent, content.diff_id)
-            broken = self.records.find(chain)
-            if broken is not None:
-                # Its content was found damaged, or `_adopt` would have taken it. Every layer that
-                # shows the damaged content shows the new one from now on.
-                self.records.replace_content(broken.cache_id, content.cache_id)
-                self._let_go(op, broken.cache_id)
-                layer = self.records.get(chain)
-            else:
-                layer = self.records.add_layer(parent, content, kind)
-            op.lease(self._name, layer.chain_id)
-            op.keep("content", self._name, content.cache_id)
-        op.wrote_layers = True
-        return layer
-
-    def _adopt(
-        self, op: Operation, parent: ChainID | None, diff_id: DiffID, *, kind: str = "image"
-    ) -> Layer | None:
-        """The layer if it is stored, or can be by a row alone; leased. None if it must be made."""
-        chain = chain_id(parent, diff_id)
-        candidates = self.records.contents_of(diff_id)
-        if not candidates:
-            return None
-        own = self.records.find(chain)
-        candidates.sort(key=lambda content: own is None or content.cache_id != own.cache_id)
-        for content in candidates:
-            shown = own is not None and own.cache_id == content.cache_id
-            if not shown and not self._fits(content, parent):
-                continue
-            if not self._whole(content):
-                continue
-            with self.root.database.transaction():
-                if content.cache_id not in {
-                    known.cache_id for known in self.records.contents_of(diff_id)
-                }:
-                    continue  # collected since we looked
-                layer = self.records.find(chain)
-                if layer is None:
-                    layer = self.records.add_layer(parent, content, kind)
-                elif layer.cache_id != content.cache_id:
-                    if own is None:
-                        return self._adopt(op, parent, diff_id, kind=kind)
-                    self.records.replace_content(layer.cache_id, content.cache_id)
-                    self._let_go(op, layer.cache_id)
-                    layer = self.records.get(chain)
-                op.lease(self._name, layer.chain_id)
-            return layer
-        return None
-
-    def _fits(self, content: Content, parent: ChainID | None) -> bool:
-        """Whether this content, made on another chain, is also what it would be on this parent."""
-        if self.driver.capabilities.layers_depend_on_parent:
-            return False
-        if not content.implied:
-            return True
-        from lamina.layers.implied import agree
-
-        below = [self.driver.layer_root(cache_id) for cache_id in self._cache_ids(parent)]
-        return agree(self.driver.layer_root(content.cache_id), content.implied, below)
-
-    # Trust
-
-    def _whole(self, content: Content) -> bool:
-        """Whether the content is known to be on disk as it was written, or is found to be."""
-        if content.boot_id is None or content.boot_id == self.root.boot_id:
-            return True
-        if self.driver.capabilities.layers_depend_on_parent and self.records.has_parent(content):
-            return False  # what was copied from the parent is in no journal
-        try:
-            self._write_tar(content, _Nowhere())
-        except (Corrupt, NotFound):
-            return False
-        self.records.mark_covered(content.cache_id)
-        return True
-
-    def _check_uncovered(self, chain: ChainID) -> None:
-        """Before use: content that no flush covered before the machine stopped is checked."""
-        for content in self.records.uncovered(chain, self.root.boot_id):
-            if not self._whole(content):
-                raise Corrupt(
-                    f"layer {content.diff_id} was damaged when the machine stopped",
-                    remedy="pull or load its image again to repair it",
-                )
-
-    def _write_tar(self, content: Content, out: Sink) -> None:
-        from lamina.layers.journal import write_tar
-
-        root = self.driver.layer_root(content.cache_id)
-        write_tar(self._journal(content.cache_id), root, content.diff_id, out)
+        return self._contents.enter(op, parent, content, "image")
 
     # Snapshots
 
@@ -432,11 +337,11 @@ class LayerStore:
     ) -> None:
         op.begin()
         if parent is not None:
-            self._check_uncovered(parent)
+            self._contents.check(parent)
         with self.root.database.transaction():
             if self.records.has_snapshot(snapshot_id):
                 raise Conflict(f"snapshot {snapshot_id} already exists")
-            parents = self._cache_ids(beneath) + self._cache_ids(parent)
+            parents = self._contents.cache_ids(beneath) + self._contents.cache_ids(parent)
             if kind == "build":
                 op.scratch("snapshot", self._name, snapshot_id)
             else:
@@ -450,22 +355,7 @@ class LayerStore:
             raise
 
     def _below(self, snapshot_id: str) -> list[str]:
-        return self._cache_ids(self.snapshot_parent(snapshot_id))
-
-    def _cache_ids(self, chain: ChainID | None) -> list[str]:
-        """The driver's ids of what shows through a layer, base first.
-
-        Content that stands twice in a chain is given once, at its upper place: everything it has,
-        marks included, is there above all that lies between. (Overlayfs takes no folder twice.)
-        """
-        shown: list[str] = []
-        for layer in self.records.stack(chain):
-            if layer.hides_all_below:
-                shown.clear()
-            elif layer.cache_id in shown:
-                shown.remove(layer.cache_id)
-            shown.append(layer.cache_id)
-        return shown
+        return self._contents.cache_ids(self.snapshot_parent(snapshot_id))
 
     # Going
 
@@ -488,24 +378,11 @@ class LayerStore:
                 layer = None if layer.parent is None else self.records.find(layer.parent)
             if gone:
                 for cache_id in self.records.unshown_contents():
-                    self._let_go(op, cache_id)
+                    self._contents.let_go(op, cache_id)
         return gone
-
-    def _let_go(self, op: Operation, cache_id: str) -> None:
-        """Forget content that no layer shows; it is deleted when the operation ends.
-
-        Should a snapshot still stand on it (it was damaged, and other content took its place), the
-        operation's row stays, and each opening tries again.
-        """
-        self.records.drop_content(cache_id)
-        op.scratch("content", self._name, cache_id)
 
     def _release(self, chain: str, operation: str) -> None:
         self._collect(ChainID(chain), operation)
-
-    def _remove_content(self, cache_id: str) -> None:
-        self.driver.remove(cache_id)
-        self._journal(cache_id).unlink(missing_ok=True)
 
     def _remove_staged_snapshot(self, snapshot_id: str) -> None:
         named = self.root.database.one(
@@ -518,14 +395,6 @@ class LayerStore:
             self.remove_snapshot(snapshot_id)
         else:
             self.driver.remove(snapshot_id)
-
-    def _journal(self, cache_id: str) -> Path:
-        return self.root.layers / f"{cache_id}.journal"
-
-
-class _Nowhere:
-    def write(self, data: bytes, /) -> None:
-        """Take it and forget it."""
 
 
 def _new_cache_id() -> str:
