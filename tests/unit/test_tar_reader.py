@@ -120,9 +120,11 @@ def test_an_archive_may_end_without_its_mark_or_be_empty() -> None:
     assert [e.name for e in members(archive(file("f", b"1"))[:-1024])] == [b"f"]
 
 
-@pytest.mark.parametrize("format", ["0.0", "0.1", "1.0"])
+@pytest.mark.parametrize("format", ["old", "0.0", "0.1", "1.0"])
 def test_sparse_members_get_their_real_name_and_size(format: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    data = {"0.0": _sparse_0_0, "0.1": _sparse_0_1, "1.0": _sparse_1_0}[format]()
+    data = {"old": _sparse_old, "0.0": _sparse_0_0, "0.1": _sparse_0_1, "1.0": _sparse_1_0}[
+        format
+    ]()
     journal = Journal()
     reader = TarReader(Trickle(data), recorder=journal)
     entry = next(reader)
@@ -141,6 +143,19 @@ def _sparse(records: list[tuple[str, str]], payload: bytes) -> bytes:
     header = _block(b"x", 0, 0, 0, len(data), 0, b"x") + data + bytes(-len(data) % 512)
     body = _block(b"GNUSparseFile.0/real", 0o644, 0, 0, len(payload), 0, b"0") + payload
     return header + body + bytes(-len(payload) % 512) + bytes(1024)
+
+
+def _sparse_old() -> bytes:
+    def pair(offset: int, size: int) -> bytes:
+        return b"%011o\0%011o\0" % (offset, size)
+
+    raw = encode(file("real", b"abcde")[0])
+    magic = b"ustar  \0"
+    pieces = pair(1000, 1) + pair(1001, 1) + pair(1002, 1) + pair(4000, 1)
+    raw = _with(_with(raw, 156, b"S"), 257, magic)
+    raw = _with(raw, 386, pieces + b"\1" + b"%011o\0" % 5000)
+    more = (pair(4001, 1) + pair(5000, 0)).ljust(512, b"\0")
+    return raw + more + b"abcde".ljust(512, b"\0") + bytes(1024)
 
 
 def _sparse_0_0() -> bytes:

@@ -614,7 +614,14 @@ def _give_up(error: OSError, entry: Entry | None) -> NoReturn:
         raised = PermissionDenied(
             f"unpacking a layer failed{where}: {reason}", remedy="run it as root"
         )
-    elif error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOENT, errno.ERANGE, errno.E2BIG):
+    elif error.errno in (
+        errno.ENAMETOOLONG,
+        errno.EFBIG,
+        errno.EINVAL,
+        errno.ENOENT,
+        errno.ERANGE,
+        errno.E2BIG,
+    ):
         raised = Corrupt(f"corrupt tar member{where}: {reason}")
     else:
         raise error

@@ -40,7 +40,7 @@ class Block(NamedTuple):
     raw: bytes
 
 
-def _number(text: bytes) -> int:
+def parse_number(text: bytes) -> int:
     """A numeric field: octal digits between blanks and NULs, or base-256 (GNU)."""
     if text[0] & 0x80:
         value = int.from_bytes(text, "big") & ((1 << (8 * len(text) - 1)) - 1)
@@ -58,7 +58,7 @@ def _number(text: bytes) -> int:
         raise Corrupt(f"corrupt tar header: {text!r} is not an octal number") from None
 
 
-_small = lru_cache(4096)(_number)  # modes, owners and device numbers repeat
+_small = lru_cache(4096)(parse_number)  # modes, owners and device numbers repeat
 
 
 def parse_block(raw: bytes) -> Block:
@@ -67,7 +67,7 @@ def parse_block(raw: bytes) -> Block:
         name, mode, uid, gid, size, mtime, checksum, flag, link, magic, _version, _user, _group,
         major, minor, prefix, trailer,
     ) = _HEADER.unpack(raw)  # fmt: skip
-    wanted = _number(checksum)
+    wanted = parse_number(checksum)
     if sum(raw) - sum(checksum) + 256 != wanted and _signed_sum(raw) != wanted:
         raise Corrupt("corrupt tar header: its checksum does not match")
     name = name.partition(b"\0")[0]
@@ -84,8 +84,8 @@ def parse_block(raw: bytes) -> Block:
         _small(mode),
         _small(uid),
         _small(gid),
-        _number(size),
-        _number(mtime),
+        parse_number(size),
+        parse_number(mtime),
         _small(major) if devices else 0,
         _small(minor) if devices else 0,
         raw,

@@ -130,7 +130,7 @@ class TarReader:
         if flag == b"S" or records:
             from lamina.tar import sparse
 
-            sparse.resolve(entry, block, records, self._sparse_data)
+            sparse.resolve(entry, block, records, self._sparse_data, self._take)
         return entry
 
     # -- payload ---------------------------------------------------------------------------

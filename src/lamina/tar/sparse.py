@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from lamina.errors import Corrupt
 from lamina.tar.entry import Entry, Kind
-from lamina.tar.header import BLOCK, Block
+from lamina.tar.header import BLOCK, Block, parse_number
 
 _MAX_PIECES = 1 << 20
 
@@ -20,13 +20,18 @@ def resolve(
     block: Block,
     records: list[tuple[bytes, bytes]],
     take: Callable[[int], bytes],
+    take_header: Callable[[int], bytes],
 ) -> None:
-    """Turn an entry that its headers call sparse into what it stands for; leave any other."""
+    """Turn an entry that its headers call sparse into what it stands for; leave any other.
+
+    `take` gives the next bytes of the payload, `take_header` those of blocks that precede it.
+    """
     if entry.kind is not Kind.FILE:
         return
     stored = entry.size
     if block.flag == b"S":
-        raise Corrupt(f"unsupported tar member {_shown(entry)}: GNU's old sparse format")
+        _resolve_old(entry, block.raw, stored, take_header)
+        return
     about = [(key, value) for key, value in records if key.startswith(b"GNU.sparse.")]
     if not about:
         return
@@ -50,6 +55,34 @@ def resolve(
     entry.sparse = _pieces(entry, numbers, stored)
 
 
+def _resolve_old(
+    entry: Entry, raw: bytes, stored: int, take_header: Callable[[int], bytes]
+) -> None:
+    """GNU's own format: four pieces in the header, 21 in each block that says it is followed."""
+    numbers = _fields(raw[386:482])
+    extended = raw[482]
+    while extended:
+        block = take_header(BLOCK)
+        numbers += _fields(block[:504])
+        extended = block[504]
+        if len(numbers) > 2 * _MAX_PIECES:
+            raise Corrupt(f"refused tar member {_shown(entry)}: more than {_MAX_PIECES} pieces")
+    entry.size = parse_number(raw[483:495])
+    if entry.size < 0:
+        raise Corrupt(f"corrupt tar member {_shown(entry)}: its size is {entry.size}")
+    entry.sparse = _pieces(entry, numbers, stored)
+
+
+def _fields(raw: bytes) -> list[int]:
+    """The offsets and lengths in these fields of 12 bytes, up to the first that is empty."""
+    found: list[int] = []
+    for at in range(0, len(raw), 24):
+        if not raw[at] and not raw[at + 12]:
+            break
+        found += [parse_number(raw[at : at + 12]), parse_number(raw[at + 12 : at + 24])]
+    return found
+
+
 def _map_in_payload(entry: Entry, take: Callable[[int], bytes]) -> tuple[list[int], int]:
     """The map of format 1.0: decimal lines at the payload's start, padded to a block."""
     data = b""
@@ -69,7 +102,7 @@ def _pieces(entry: Entry, numbers: list[int], stored: int) -> tuple[tuple[int, i
     pieces = tuple(zip(numbers[::2], numbers[1::2], strict=False))
     at = 0
     for offset, length in pieces:
-        if offset < at or offset + length > entry.size:
+        if offset < at or length < 0 or offset + length > entry.size:
             raise Corrupt(f"corrupt tar member {_shown(entry)}: its sparse map makes no sense")
         at = offset + length
     if len(numbers) % 2 or sum(length for _, length in pieces) != stored:
