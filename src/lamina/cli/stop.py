@@ -20,16 +20,11 @@ from lamina.cli.each import for_each
     type=int,
     help="Seconds to wait before killing the container",
 )
-@click.option("--timeout", type=int, hidden=True)
 @click.argument("containers", nargs=-1)
 @click.pass_obj
-def command(
-    app: App, containers: tuple[str, ...], time: int | None, timeout: int | None
-) -> int | None:
-    seconds = time if timeout is None else timeout
-
+def command(app: App, containers: tuple[str, ...], time: int | None) -> int | None:
     def stop(name: str) -> str:
-        app.engine.containers.get(name).stop(seconds)
+        app.engine.containers.get(name).stop(time)
         return name
 
     return for_each(containers, stop)
