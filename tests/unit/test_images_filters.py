@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lamina.cli.ps import read_filters
 from lamina.errors import InvalidInput
 from lamina.images.filters import ImageFilter, path_match
 from lamina.images.reference import Reference
@@ -12,7 +13,7 @@ ALLOWED = ("before", "dangling", "label", "label!", "reference", "since", "until
 
 
 def parse(*words: str) -> ImageFilter:
-    return ImageFilter.parse(words, allowed=ALLOWED, now_ns=0)
+    return ImageFilter.parse(read_filters(words), allowed=ALLOWED, now_ns=0)
 
 
 def test_words_become_a_filter() -> None:

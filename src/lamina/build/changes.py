@@ -8,7 +8,7 @@ from dataclasses import replace
 from lamina.build.dockerfile import DockerfileError, parse
 from lamina.build.dockerfile.nodes import read_nodes
 from lamina.build.outline import Wishes, outline
-from lamina.build.plan import plan
+from lamina.build.plan import DEFAULT_PATH, plan
 from lamina.errors import InvalidInput
 from lamina.images.config import ImageConfig, RunConfig
 from lamina.images.platform import Platform
@@ -47,4 +47,7 @@ def changed(run: RunConfig, changes: Sequence[str]) -> RunConfig:
     except DockerfileError as error:
         raise InvalidInput(f"invalid change: {error.reason}") from None
     made = planned.stages[-1].run
-    return replace(made, on_build=(*run.on_build, *made.on_build))
+    # A build gives its base a PATH where it has none; a change adds what it says and no more.
+    given = f"PATH={DEFAULT_PATH}"
+    env = tuple(pair for pair in made.env if pair != given or pair in run.env)
+    return replace(made, env=env, on_build=(*run.on_build, *made.on_build))

@@ -28,12 +28,13 @@ _ALL_WARNING = (
 def command(app: App, all: bool, filter: tuple[str, ...], force: bool) -> int | None:
     import time
 
+    from lamina.cli.ps import read_filters
     from lamina.cli.units import human_size
     from lamina.cli.volume_prune import confirmed
     from lamina.images.filters import ImageFilter
     from lamina.images.image import Deleted
 
-    wanted = ImageFilter.parse(filter, allowed=_FILTERS, now_ns=time.time_ns())
+    wanted = ImageFilter.parse(read_filters(filter), allowed=_FILTERS, now_ns=time.time_ns())
     everything = all or wanted.dangling is False
     warning = _ALL_WARNING if everything else _DANGLING_WARNING
     if not force and not confirmed(warning + _QUESTION):

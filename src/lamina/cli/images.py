@@ -64,6 +64,7 @@ def command(
 ) -> int | None:
     import time
 
+    from lamina.cli.ps import read_filters
     from lamina.images.filters import ImageFilter
 
     listing = Listing(
@@ -74,7 +75,7 @@ def command(
         quiet=quiet,
     )
     words = (*filter, f"reference={repository}") if repository else filter
-    wanted = ImageFilter.parse(words, allowed=_FILTERS, now_ns=time.time_ns())
+    wanted = ImageFilter.parse(read_filters(words), allowed=_FILTERS, now_ns=time.time_ns())
     found = app.engine.images.list(wanted, intermediate=all)
     with_digests = digests or (not quiet and bool(format) and listing.uses("Digest"))
     rows = [

@@ -17,7 +17,6 @@ from lamina.errors import InvalidInput, Unsupported
     "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     "Import the contents from a tarball to create a filesystem image",
     at_least=1,
-    at_most=2,
 )
 @click.option(
     "-c",
@@ -28,23 +27,22 @@ from lamina.errors import InvalidInput, Unsupported
 )
 @click.option("-m", "--message", default="", help="Set commit message for imported image")
 @click.option("--platform", help="Set platform of the image, as os[/arch[/variant]]")
-@click.argument("source")
-@click.argument("name", required=False)
+@click.argument("arguments", nargs=-1)
 @click.pass_obj
 def command(
     app: App,
     change: tuple[str, ...],
     message: str,
     platform: str | None,
-    source: str,
-    name: str | None,
+    arguments: tuple[str, ...],
 ) -> int | None:
     from lamina.images.archives.tarball import import_tar
     from lamina.images.config import RunConfig
     from lamina.images.platform import Platform
     from lamina.images.reference import Reference
 
-    reference = Reference.parse(name) if name else None
+    source = arguments[0]
+    reference = Reference.parse(arguments[1]) if len(arguments) > 1 else None
     wanted = Platform.parse(platform) if platform else None
     run = RunConfig()
     if change:

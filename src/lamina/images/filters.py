@@ -7,7 +7,7 @@ reference, and Go's path.Match for `reference=` patterns (`*` does not match `/`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from lamina.errors import InvalidInput
@@ -42,17 +42,14 @@ class ImageFilter:
     references: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, words: Iterable[str], *, allowed: Sequence[str], now_ns: int) -> ImageFilter:
-        """Read `key=value` words; InvalidInput for keys that are not allowed or bad values."""
-        found: dict[str, list[str]] = {}
-        for word in words:
-            key, given, value = word.partition("=")
-            key, value = key.strip().lower(), value.strip()
-            if not given:
-                raise InvalidInput(f"invalid argument {word!r} for --filter: want name=value")
+    def parse(
+        cls, given: Mapping[str, Sequence[str]], *, allowed: Sequence[str], now_ns: int
+    ) -> ImageFilter:
+        """Read the values given for each key; InvalidInput for unknown keys and bad values."""
+        for key in given:
             if key not in allowed:
                 raise InvalidInput(f"invalid filter '{key}'", remedy=f"use {', '.join(allowed)}")
-            found.setdefault(key, []).append(value)
+        found = dict(given)
         until = found.get("until", [])
         if len(until) > 1:
             raise InvalidInput("more than one until filter specified")
