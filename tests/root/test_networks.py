@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +17,13 @@ import pytest
 
 from lamina.errors import Conflict, LaminaError, NotFound, Unsupported
 from lamina.networks.endpoint import Endpoint
+from lamina.networks.namespaces import create_namespace, remove_namespace
 from lamina.networks.netavark import find_netavark
 from lamina.networks.ports import PortMapping
 from lamina.networks.store import NetworkStore
 from lamina.store.root import DataRoot
+
+OWN_NAMESPACE = "/proc/self/ns/net"
 
 SERVER = """
 import http.server, sys
@@ -90,6 +94,13 @@ def fetched(host: str, port: int) -> bytes:
         connection.close()
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -121,6 +132,68 @@ def test_a_container_reaches_the_bridge(root: DataRoot, networks: NetworkStore) 
         connection, peer = server.accept()
         connection.close()
     assert peer[0] == endpoint.address
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Path]:
+    """A namespace beyond a wire of the host's (198.51.100.1 here, .2 there) that knows no way back
+    to containers."""
+    holder = tmp_path / "outside"
+    create_namespace(holder)
+
+    def ip(*command: str, there: bool = False) -> None:
+        prefix = ["nsenter", f"--net={holder}"] if there else []
+        subprocess.run([*prefix, "ip", *command], check=True)
+
+    process = subprocess.Popen(["nsenter", f"--net={holder}", "sleep", "1000"])
+    try:
+        ip("link", "add", "lmt-in", "type", "veth", "peer", "name", "lmt-out")
+        wait_for(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != os.readlink(OWN_NAMESPACE))
+        ip("link", "set", "lmt-out", "netns", str(process.pid))
+        ip("address", "add", "198.51.100.1/24", "dev", "lmt-in")
+        ip("link", "set", "lmt-in", "up")
+        ip("address", "add", "198.51.100.2/24", "dev", "lmt-out", there=True)
+        ip("link", "set", "lmt-out", "up", there=True)
+        yield holder
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["ip", "link", "delete", "lmt-in"], capture_output=True, check=False)
+        remove_namespace(holder)
+
+
+def test_a_container_reaches_the_outside_by_the_hosts_address(
+    root: DataRoot, networks: NetworkStore, outside: Path
+) -> None:
+    endpoint = networks.connect(container(root))
+    program = (
+        "import socket; s = socket.create_server(('', 9000)); print('listening', flush=True);"
+        "c, peer = s.accept(); c.sendall(peer[0].encode()); c.close()"
+    )
+    server = subprocess.Popen(
+        ["nsenter", f"--net={outside}", sys.executable, "-c", program], stdout=subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"listening\n"
+        ask = "import socket; print(socket.create_connection(('198.51.100.2', 9000), 5).recv(99))"
+        assert within(endpoint, sys.executable, "-c", ask) == "b'198.51.100.1'\n"
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_a_published_port_answers_from_the_outside(
+    root: DataRoot, networks: NetworkStore, outside: Path
+) -> None:
+    endpoint = networks.connect(container(root), ports=[PortMapping(80)])
+    url = f"http://198.51.100.1:{endpoint.ports[0].host_port}/"
+    ask = f"import urllib.request; print(urllib.request.urlopen({url!r}, timeout=5).read())"
+    with serving(endpoint):
+        answer = subprocess.run(
+            ["nsenter", f"--net={outside}", sys.executable, "-c", ask], capture_output=True
+        )
+    assert answer.stdout == b"b'from the container'\n", answer
 
 
 def test_a_published_port_answers_on_loopback_and_on_the_hosts_address(
