@@ -134,6 +134,15 @@ def test_a_moved_root_opens(engine_root: Path) -> None:
         assert root.blobs.read(digest) == b"kept"
 
 
+def test_a_copy_that_lacks_the_empty_folders_opens(root: DataRoot) -> None:
+    for name in ("tmp", "layers", "volumes"):
+        (root.path / name).rmdir()
+    root.recovery.run()
+    assert (root.path / "volumes").is_dir()
+    with root.operation("t") as op:
+        root.blobs.put(op, b"works")
+
+
 # Operations
 
 

@@ -36,6 +36,7 @@ from lamina.store.failures import translated
 if TYPE_CHECKING:
     from lamina.drivers.contract import StorageDriver, Usage
     from lamina.layers.journal import Sink
+    from lamina.layers.pipeline import TarStream
     from lamina.store.operations import Operation
     from lamina.store.root import DataRoot
     from lamina.tar.diff import Change
@@ -81,22 +82,21 @@ class LayerStore:
         With `expected`, a layer that is stored already is returned without reading the stream, and
         a tar that is another raises Corrupt. Nothing is left of what fails.
         """
+        from lamina.layers.pipeline import TarStream
+
         parents = self._begin_on(op, parent)
         if expected is not None:
             stored = self._contents.adopt(op, parent, expected)
             if stored is not None:
                 return stored
-        cache_id = _new_cache_id()
-        op.stage("content", self._name, cache_id)
-        try:
-            with translated("storing a layer"):
-                layer = self._receive(op, stream, parent, parents, cache_id, expected, progress)
-        except BaseException:
-            op.remove("content", self._name, cache_id)
-            raise
-        if layer.cache_id != cache_id:
-            op.remove("content", self._name, cache_id)
-        return layer
+        if len(parents) >= self.driver.capabilities.max_chain:
+            raise Unsupported(
+                f"max depth exceeded: the storage driver {self._name} stacks"
+                f" {self.driver.capabilities.max_chain} layers",
+                remedy="use an image with fewer layers",
+            )
+        with translated("storing a layer"), TarStream(stream, progress) as tar:
+            return self._receive(op, tar, parent, parents, expected)
 
     def commit(self, op: Operation, snapshot_id: str) -> Layer:
         """Turn an unmounted active snapshot into a layer on its parent; the snapshot is gone.
@@ -125,15 +125,13 @@ class LayerStore:
                 hides_all_below=False,
                 boot_id=self.root.boot_id,
             )
-            op.stage("content", self._name, content.cache_id)
-            self.driver.commit(snapshot_id, content.cache_id)
-            journal.rename(self._contents.journal(content.cache_id))
-            with self.root.database.transaction():
-                layer = self._contents.enter(op, parent, content, layer_kind)
-                self.records.drop_snapshot(snapshot_id)
-                op.keep("snapshot", self._name, snapshot_id)
-        if layer.cache_id != content.cache_id:
-            op.remove("content", self._name, content.cache_id)
+            with self._staged_content(op, content.cache_id):
+                self.driver.commit(snapshot_id, content.cache_id)
+                journal.rename(self._contents.journal(content.cache_id))
+                with self.root.database.transaction():
+                    layer = self._contents.enter(op, parent, content, layer_kind)
+                    self.records.drop_snapshot(snapshot_id)
+                    op.keep("snapshot", self._name, snapshot_id)
         return layer
 
     def find(self, chain: ChainID) -> Layer | None:
@@ -279,50 +277,53 @@ class LayerStore:
     def _receive(
         self,
         op: Operation,
-        stream: BinaryIO,
+        tar: TarStream,
         parent: ChainID | None,
         parents: list[str],
-        cache_id: str,
         expected: DiffID | None,
-        progress: Progress | None,
     ) -> Layer:
         from lamina.layers.journal import JournalWriter
-        from lamina.layers.pipeline import TarStream
         from lamina.tar.reader import TarReader
 
-        if len(parents) >= self.driver.capabilities.max_chain:
-            raise Unsupported(
-                f"max depth exceeded: the storage driver {self._name} stacks"
-                f" {self.driver.capabilities.max_chain} layers",
-                remedy="use an image with fewer layers",
-            )
+        cache_id = _new_cache_id()
         journal = op.folder / f"{cache_id}.journal"
-        with self.driver.begin_layer(cache_id, parents) as writer:
-            with TarStream(stream, progress) as tar, JournalWriter(journal) as record:
-                extracted = writer.apply(TarReader(tar, recorder=record))
-                diff_id = tar.finish()
-                record.finish()
-            if expected is not None and diff_id != expected:
-                raise Corrupt(
-                    f"layer {expected} has another content: {diff_id}",
-                    remedy="the archive is damaged; get it again",
-                )
-            stored = self._contents.adopt(op, parent, diff_id)
-            if stored is not None:  # another process was faster, or it was not asked for by name
-                journal.unlink()
-                return stored
-            writer.commit()
-        journal.rename(self._contents.journal(cache_id))
-        content = Content(
-            cache_id=cache_id,
-            diff_id=diff_id,
-            size_bytes=extracted.size_bytes,
-            inodes=extracted.inodes,
-            implied=tuple(os.fsdecode(path) for path in extracted.implied),
-            hides_all_below=extracted.opaque_root,
-            boot_id=self.root.boot_id,
-        )
-        return self._contents.enter(op, parent, content, "image")
+        with self._staged_content(op, cache_id):
+            with self.driver.begin_layer(cache_id, parents) as writer:
+                with JournalWriter(journal) as record:
+                    extracted = writer.apply(TarReader(tar, recorder=record))
+                    diff_id = tar.finish()
+                    record.finish()
+                if expected is not None and diff_id != expected:
+                    raise Corrupt(
+                        f"layer {expected} has another content: {diff_id}",
+                        remedy="the archive is damaged; get it again",
+                    )
+                stored = self._contents.adopt(op, parent, diff_id)
+                if stored is not None:  # others were faster, or it was not asked for by name
+                    journal.unlink()
+                    return stored
+                writer.commit()
+            journal.rename(self._contents.journal(cache_id))
+            content = Content(
+                cache_id=cache_id,
+                diff_id=diff_id,
+                size_bytes=extracted.size_bytes,
+                inodes=extracted.inodes,
+                implied=tuple(os.fsdecode(path) for path in extracted.implied),
+                hides_all_below=extracted.opaque_root,
+                boot_id=self.root.boot_id,
+            )
+            return self._contents.enter(op, parent, content, "image")
+
+    @contextmanager
+    def _staged_content(self, op: Operation, cache_id: str) -> Iterator[None]:
+        """Within the block the content is made; if no row names it then, it is removed."""
+        op.stage("content", self._name, cache_id)
+        try:
+            yield
+        finally:
+            if self.records.find_content(cache_id) is None:
+                op.remove("content", self._name, cache_id)
 
     # Snapshots
 

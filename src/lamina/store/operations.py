@@ -177,7 +177,10 @@ class Recovery:
     def run(self) -> None:
         """End what dead owners left. Two cheap looks when there is nothing."""
         found = {str(row["id"]) for row in self._root.database.read("SELECT id FROM operations")}
-        found.update(os.listdir(self._root.tmp))
+        try:
+            found.update(os.listdir(self._root.tmp))
+        except FileNotFoundError:  # a copy may lack what was empty
+            self._root.lay_out()
         dead = [name for name in sorted(found) if self._recover(self._root.tmp / name)]
         if dead:
             self._root.blobs.sweep()

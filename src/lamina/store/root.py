@@ -143,6 +143,10 @@ class DataRoot:
                 [(row["driver"], row["cache_id"]) for row in uncovered],
             )
 
+    def lay_out(self) -> None:
+        """Make the folders of the root that are missing."""
+        _lay_out(self.path)
+
     def close(self) -> None:
         """Let the database go."""
         self.database.close()
@@ -155,6 +159,13 @@ class DataRoot:
 
     def _remove_path(self, name: str) -> None:
         remove_tree(self.path / name)
+
+
+def _lay_out(path: Path) -> None:
+    for name, mode in _FOLDERS.items():
+        folder = path / name
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
 
 
 def _make(path: Path) -> None:
@@ -171,10 +182,7 @@ def _make(path: Path) -> None:
                 remedy="name an empty folder by --root",
             )
         path.chmod(0o711)
-        for name, mode in _FOLDERS.items():
-            folder = path / name
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode)
+        _lay_out(path)
         # Made beside its place and renamed in: a database that is there is whole.
         temporary = path / f".{DATABASE_NAME}.new"
         temporary.unlink(missing_ok=True)
