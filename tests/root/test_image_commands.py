@@ -122,6 +122,16 @@ def test_what_is_not_there_is_told_in_dockers_words(loaded: Lamina) -> None:
     assert loaded.run("rmi", "-f", "nosuch").returncode == 0
 
 
+def test_an_image_for_another_platform_is_not_shown_or_saved(loaded: Lamina) -> None:
+    message = (
+        "Error: image with reference acme/base:1.0 was found but does not provide the specified "
+        "platform (linux/arm64)\n"
+    )
+    for words in (("history",), ("image", "inspect"), ("save", "-o", "/dev/null")):
+        assert loaded.refuses(*words, "--platform", "linux/arm64", "x:2") == message
+        loaded.says(*words, "--platform=linux/amd64", "x:2")
+
+
 def test_names_come_off_before_the_image_goes(loaded: Lamina) -> None:
     assert loaded.says("tag", "x:2", "127.0.0.1:5000/y") == ""
     assert loaded.says("rmi", "x:2") == "Untagged: x:2\n"

@@ -10,6 +10,7 @@ import click
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
 from lamina.cli.format import HELP, Listing
+from lamina.cli.image_platform import for_platform
 
 if TYPE_CHECKING:
     from lamina.images.history import HistoryStep
@@ -36,16 +37,27 @@ _COMMAND_WIDTH = 45
     help="Print sizes and dates in human readable format (default true)",
 )
 @click.option("--no-trunc", is_flag=True, help="Don't truncate output")
+@click.option(
+    "--platform",
+    help='Show history for the given platform. Formatted as "os[/arch[/variant]]" '
+    '(e.g., "linux/amd64")',
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only show image IDs")
 @click.argument("image")
 @click.pass_obj
 def command(
-    app: App, format: str | None, human: bool, no_trunc: bool, quiet: bool, image: str
+    app: App,
+    format: str | None,
+    human: bool,
+    no_trunc: bool,
+    platform: str | None,
+    quiet: bool,
+    image: str,
 ) -> int | None:
     import time
 
     images = app.engine.images
-    steps = images.history(images.resolve(image))
+    steps = images.history(for_platform(images.resolve(image), platform))
     listing = Listing(
         "historyContext",
         _HEADERS,

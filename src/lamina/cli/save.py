@@ -11,6 +11,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.cli.image_platform import for_platform
 from lamina.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,12 +31,22 @@ if TYPE_CHECKING:
     'reads, too) or "oci"',
 )
 @click.option("-o", "--output", metavar="string", help="Write to a file, instead of STDOUT")
+@click.option(
+    "--platform",
+    help='Save only the given platform variant. Formatted as "os[/arch[/variant]]" '
+    '(e.g., "linux/amd64")',
+)
 @click.argument("images", nargs=-1)
 @click.pass_obj
-def command(app: App, images: tuple[str, ...], format: str, output: str | None) -> int | None:
+def command(
+    app: App, images: tuple[str, ...], format: str, output: str | None, platform: str | None
+) -> int | None:
     from lamina.images.archives.save import Format, save
 
     layout = Format.parse(format)
+    if platform is not None:
+        for name in images:
+            for_platform(app.engine.images.resolve(name), platform)
     if output is not None:
         _save_to_file(app, images, layout, output)
         return None
