@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from lamina.errors import InvalidInput
@@ -55,9 +56,18 @@ def generated_name(taken: Callable[[str], bool]) -> str:
         return words[randrange(len(words))]
 
     for attempt in range(64):
-        name = f"{choice(adjectives)}_{choice(surnames)}"
+        name = f"{_any_of(adjectives)}_{_any_of(surnames)}"
         if attempt > 5:
-            name += str(randrange(10 ** (attempt // 6)))
+            name += str(_below(10 ** (attempt // 6)))
         if not taken(name):
             return name
     raise InvalidInput("no free container name was found", remedy="give one by --name")
+
+
+def _any_of(words: list[str]) -> str:
+    return words[_below(len(words))]
+
+
+def _below(limit: int) -> int:
+    # Not `random`: importing it takes longer than everything else here.
+    return int.from_bytes(os.urandom(8)) % limit

@@ -244,13 +244,22 @@ def log_argument(parts: Parts, record: Record) -> str:
     return "none" if record.host_config.log_driver == "none" else f"k8s-file:{parts.log(record.id)}"
 
 
+# An attached caller does the exit command's work itself; so none of Python is started before it
+# is gone, and none at all where it has left nothing to do.
+_AFTER_CALLER = """
+if test -e "$0/attached" && command -v flock >/dev/null; then flock "$0/attached" true; fi
+test -e "$0" && exec "$@"
+"""
+
+
 def _exit_command(parts: Parts, container_id: str) -> tuple[str, ...]:
     import sys
 
-    driver = parts.layers.driver.name
+    folder = str(parts.run_folder(container_id))
     return (
+        *("/bin/sh", "-c", _AFTER_CALLER, folder),
         *(sys.executable or "/usr/bin/python3", "-I", "-m", "lamina.containers.exited"),
-        *(str(parts.root.path), driver, str(parts.run_folder(container_id)), container_id),
+        *(str(parts.root.path), parts.layers.driver.name, folder, container_id),
     )
 
 
