@@ -273,9 +273,9 @@ def test_copy_with_an_owner(workshop: Workshop, flag: str, owner: tuple[int, int
             workshop.build(text)
         return
     result = workshop.build(text)
-    for path in ("dir", "dir/a"):
+    for path, mode in (("dir", 0o755), ("dir/a", 0o640)):
         found = workshop.status(result, path)
-        assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (*owner, 0o640)
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (*owner, mode)
 
 
 def test_copying_the_same_files_makes_the_same_layer(workshop: Workshop) -> None:
@@ -523,7 +523,7 @@ def test_the_configuration_is_the_image_specifications(workshop: Workshop) -> No
     assert document["config"] == {
         "User": "me",
         "ExposedPorts": {"80/tcp": {}},
-        "Env": ["A=1"],
+        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=1"],
         "Entrypoint": ["/e"],
         "Volumes": {"/v": {}},
         "WorkingDir": "/w",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamina.build.dockerfile.errors import WordError
-from lamina.build.dockerfile.words import expand, expand_text, expand_words
+from lamina.build.dockerfile.words import expand, expand_shown, expand_text, expand_words
 
 VALUES = {"A": "hello", "EMPTY": "", "PATH_": "/usr/local/bin", "N": "a b  c", "1": "one"}
 
@@ -92,3 +92,9 @@ def test_spaces_of_a_variable_divide_words_unless_quoted() -> None:
 
 def test_a_here_document_keeps_quotes_and_escapes() -> None:
     assert expand_text('it\'s "$A" \\n\n', VALUES) == 'it\'s "hello" \\n\n'
+
+
+def test_an_instruction_is_shown_with_the_values_it_has_and_else_as_written() -> None:
+    shown = """RUN echo $A '$A' "$A" $UNSET ${UNSET} \\$A ${UNSET:-d}"""
+    assert expand_shown(shown, VALUES) == ("""RUN echo hello '$A' "hello" $UNSET ${UNSET} \\$A d""")
+    assert expand_shown("RUN echo ${A", VALUES) == "RUN echo ${A"

@@ -90,12 +90,9 @@ class Copier:
 
     def copy(self, tree: Tree, members: tuple[Member, ...], target: str) -> None:
         """Copy a thing with all that is in it to the resolved path `target`."""
-        top = members[0]
-        if top.is_folder:
-            fresh = not self.is_folder(target)
+        self._links = {}  # hard links are kept within one source, as BuildKit does
+        if members[0].is_folder:
             self.make_folders(target)
-            if fresh and top.path:
-                self._dress_folder(top, target)
             members = members[1:]
         else:
             self.make_folders(posixpath.dirname(target))

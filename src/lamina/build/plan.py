@@ -41,7 +41,7 @@ from lamina.build.dockerfile.instructions import (
     Workdir,
 )
 from lamina.build.dockerfile.nodes import Heredoc, parse_opening, read_nodes
-from lamina.build.dockerfile.words import expand, expand_text, expand_words
+from lamina.build.dockerfile.words import expand, expand_shown, expand_text, expand_words
 from lamina.build.outline import Origin, Outline, OutlinedStage
 from lamina.build.refusals import NotSupportedHere
 from lamina.errors import InvalidInput
@@ -193,7 +193,7 @@ class _Drafter:
 
     def __post_init__(self) -> None:
         base = self.stage.base
-        self.run = RunConfig(env=(f"PATH={DEFAULT_PATH}",))
+        self.run = RunConfig(working_dir="/")
         self._triggers: tuple[str, ...] = ()
         if base.stage is not None:
             below = self.done[base.stage]
@@ -204,6 +204,8 @@ class _Drafter:
             self.run, self.author = config.run, config.author
         self._triggers = self.run.on_build
         self.run = replace(self.run, on_build=())
+        if not any(pair.startswith("PATH=") for pair in self.run.env):
+            self.run = replace(self.run, env=(*self.run.env, f"PATH={DEFAULT_PATH}"))
 
     # What the base image left for this build.
 
@@ -333,13 +335,13 @@ class _Drafter:
             name = self.word(written, arg)
             self.declared.add(name)
             value = None if default is None else self.word(default, arg)
+            shown.append(name if value is None else f"{name}={value}")
             if name in self.source.wishes.args:
                 value = self.source.wishes.args[name]
             elif default is None:
                 value = self.source.global_args.get(name)
             self.args.pop(name, None)
             self.args[name] = value
-            shown.append(name if value is None else f"{name}={value}")
         self.note("ARG " + " ".join(shown))
 
     def take_user(self, user: User) -> None:
@@ -404,12 +406,18 @@ class _Drafter:
             check.retries,
         )
         self.run = replace(self.run, healthcheck=health)
-        times = "0s" if not check.interval_ns else f"{check.interval_ns / 1e9:g}s"
-        self.note(f"HEALTHCHECK {_quoted(check.test)} interval={times}")
+        times = (
+            check.interval_ns,
+            check.timeout_ns,
+            check.start_period_ns,
+            check.start_interval_ns,
+        )
+        shown = " ".join(f'"{_duration(time_ns)}"' for time_ns in times)
+        self.note(f"HEALTHCHECK &{{{_quoted(check.test)} {shown} '\\x{check.retries:02x}'}}")
 
     def take_onbuild(self, onbuild: OnBuild) -> None:
+        # No line of the history: BuildKit writes none.
         self.run = replace(self.run, on_build=(*self.run.on_build, onbuild.trigger))
-        self.note(f"ONBUILD {onbuild.trigger}")
 
     def take_maintainer(self, maintainer: Maintainer) -> None:
         self.author = maintainer.author
@@ -425,7 +433,8 @@ class _Drafter:
 
     def step(self, step: Step, created_by: str) -> None:
         self.deeds.append(Deed(created_by, len(self.steps)))
-        self.steps.append(step)
+        shown = expand_shown(step.title, self.values(), self.source.dockerfile.escape)
+        self.steps.append(replace(step, title=shown))
 
     def take_run(self, run: Run) -> None:
         _refuse_run_flags(run)
@@ -610,6 +619,17 @@ def _is_signal(text: str) -> bool:
 def _split(pair: str) -> tuple[str, str]:
     name, _, value = pair.partition("=")
     return name, value
+
+
+def _duration(time_ns: int) -> str:
+    """Go's text of a duration of whole milliseconds: `1m30s`, `0s`, `1.5s`."""
+    if time_ns and time_ns < 10**9:
+        return f"{time_ns / 10**6:.10g}ms"
+    seconds = time_ns / 10**9
+    hours, minutes = int(seconds // 3600), int(seconds // 60 % 60)
+    text = f"{hours}h" if hours else ""
+    text += f"{minutes}m" if hours or minutes else ""
+    return f"{text}{seconds - hours * 3600 - minutes * 60:.10g}s"
 
 
 def _quoted(words: Sequence[str]) -> str:

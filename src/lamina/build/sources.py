@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from lamina.build.plan import CopyStep
-from lamina.build.tree import Member, Tree
+from lamina.build.tree import Member, Tree, is_pattern
 from lamina.errors import InvalidInput, NotFound
 
 
@@ -56,7 +56,7 @@ class Gatherer:
         sources: list[Source] = []
         for written in step.sources:
             found = self.tree.glob(written)
-            if not found:
+            if not found and not is_pattern(written):  # a pattern may match nothing
                 raise self._missing(written)
             for path in found:
                 member = self.tree.find(path)

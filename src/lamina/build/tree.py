@@ -22,6 +22,7 @@ from lamina.errors import InvalidInput, PermissionDenied
 from lamina.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 _MOST_LINKS = 255
+_PATTERN_MARKS = frozenset("*?[\\")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -71,11 +72,16 @@ class Tree:
             return None
         return member
 
+    def at(self, path: str) -> Member | None:
+        """What is at this path itself, a link being a link; None where nothing is."""
+        member = self._member(path, path)
+        return member if member is not None and self._visible(member) else None
+
     def glob(self, pattern: str) -> list[str]:
         """The paths that a pattern of a COPY matches, sorted; `*` stays within a component."""
         found = [""]
         for part in [part for part in pattern.split("/") if part and part != "."]:
-            if not set(part) & set("*?[\\"):
+            if not is_pattern(part):
                 found = [f"{path}/{part}" if path else part for path in found]
                 continue
             match = compile_pattern(part)
@@ -85,7 +91,9 @@ class Tree:
                 for name in self._names(path)
                 if match.fullmatch(name)
             ]
-        return [path for path in found if self._member_at(path) is not None]
+        return [
+            path for path in found if self.find(path) or (is_pattern(pattern) and self.at(path))
+        ]
 
     def walk(self, member: Member) -> Iterator[Member]:
         """The member and everything in it that is not ignored, folders before their content."""
@@ -174,10 +182,6 @@ class Tree:
         finally:
             os.close(descriptor)
 
-    def _member_at(self, path: str) -> Member | None:
-        """As `find`, but a link at the end that leads nowhere is something too."""
-        return self.find(path) or self._member(path, path)
-
     def _member(self, path: str, below: str) -> Member | None:
         try:
             status = os.stat(path or ".", dir_fd=self._root_fd, follow_symlinks=False)
@@ -189,6 +193,11 @@ class Tree:
         except OSError as error:
             raise InvalidInput(f"cannot read /{path}: {error.strerror}") from None
         return Member(path, below, status, link)
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a source of a COPY is a pattern, not a name."""
+    return not _PATTERN_MARKS.isdisjoint(path)
 
 
 def resolve(root_fd: int, path: str) -> str:

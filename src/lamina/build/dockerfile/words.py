@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from enum import Enum
 
 from lamina.build.dockerfile.errors import WordError
 
@@ -28,17 +29,38 @@ def expand_words(word: str, values: Mapping[str, str], escape: str = "\\") -> li
 
 
 def expand_text(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
-    """A here-document's text with its variables replaced; quotes and escapes stay."""
-    return "".join(_Words(text, values, escape, raw=True).all())
+    """A here-document's text with its variables replaced; quotes and escapes mean nothing."""
+    return "".join(_Words(text, values, escape, _Quotes.PLAIN).all())
+
+
+def expand_shown(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
+    """An instruction as progress shows it: what has a value is replaced, all else is as written."""
+    try:
+        return "".join(_Words(text, values, escape, _Quotes.KEPT).all())
+    except WordError:
+        return text
+
+
+class _Quotes(Enum):
+    """What becomes of quotes and escapes: they count and go, count and stay, or do not count."""
+
+    REMOVED = "removed"
+    KEPT = "kept"
+    PLAIN = "plain"
 
 
 class _Words:
     """A scanner over one word. Each part of the result knows whether its spaces divide words."""
 
     def __init__(
-        self, text: str, values: Mapping[str, str], escape: str, *, raw: bool = False
+        self,
+        text: str,
+        values: Mapping[str, str],
+        escape: str,
+        quotes: _Quotes = _Quotes.REMOVED,
     ) -> None:
-        self._raw = raw
+        self._quotes = quotes
+        self._raw = quotes is not _Quotes.REMOVED
         self._text = text
         self._values = values
         self._escape = escape
@@ -87,9 +109,9 @@ class _Words:
                 self._at += 1
                 self._depth -= 1
                 return parts
-            if char == "'" and not self._raw:
+            if char == "'" and self._quotes is not _Quotes.PLAIN:
                 parts.append((self._single_quoted(), False))
-            elif char == '"' and not self._raw:
+            elif char == '"' and self._quotes is not _Quotes.PLAIN:
                 parts.append((self._double_quoted(), False))
             elif char == "$":
                 parts.append((self._dollar(), True))
@@ -113,7 +135,7 @@ class _Words:
             raise WordError("unexpected end of statement while looking for matching single-quote")
         text = self._text[self._at + 1 : end]
         self._at = end + 1
-        return text
+        return f"'{text}'" if self._quotes is _Quotes.KEPT else text
 
     def _double_quoted(self) -> str:
         self._at += 1
@@ -128,16 +150,21 @@ class _Words:
                 continue
             self._at += 1
             if char == self._escape and self._peek() in ('"', "$", self._escape):
+                if self._quotes is _Quotes.KEPT:
+                    parts.append(char)
                 char = self._next()
             parts.append(char)
         self._at += 1
-        return "".join(parts)
+        text = "".join(parts)
+        return f'"{text}"' if self._quotes is _Quotes.KEPT else text
 
     def _dollar(self) -> str:
         self._at += 1
         if self._peek() != "{":
             name = self._name()
-            return self._values.get(name, "") if name else "$"
+            if not name:
+                return "$"
+            return self._values.get(name, f"${name}" if self._quotes is _Quotes.KEPT else "")
         self._at += 1
         if self._peek() == "":
             raise WordError("syntax error: missing '}'")
@@ -152,6 +179,8 @@ class _Words:
         value = self._values.get(name)
         modifier = self._next()
         if modifier == "}":
+            if value is None and self._quotes is _Quotes.KEPT:
+                return f"${{{name}}}"
             return value or ""
         if modifier == "":
             raise WordError("syntax error: missing '}'")
