@@ -1,0 +1,73 @@
+"""Containers at a terminal: size, keys, detaching and attaching."""
+
+from __future__ import annotations
+
+import termios
+from collections.abc import Callable
+
+from commandkit import Lamina, Terminal
+
+
+def test_a_terminal_has_the_callers_size_and_follows_it(
+    terminal: Callable[..., Terminal],
+) -> None:
+    person = terminal("run", "-it", "--rm", "--network", "none", "busybox", "sh")
+    person.expect("# ")
+    person.type("stty size\n")
+    person.expect("33 77")
+    person.expect("# ")
+    person.resize(44, 99)
+    person.type("while [ \"$(stty size)\" != '44 99' ]; do sleep 0.02; done; echo res''ized\n")
+    person.expect("resized")
+    person.type("exit 5\n")
+    assert person.end() == 5
+
+
+def test_the_callers_terminal_is_as_it_was_afterwards(
+    terminal: Callable[..., Terminal],
+) -> None:
+    person = terminal("run", "-it", "--rm", "--network", "none", "busybox", "sh")
+    before = termios.tcgetattr(person.master)
+    person.expect("# ")
+    assert not termios.tcgetattr(person.master)[3] & termios.ICANON
+    person.type("exit\n")
+    assert person.end() == 0
+    assert termios.tcgetattr(person.master)[3] & termios.ICANON == before[3] & termios.ICANON
+
+
+def test_ctrl_c_goes_to_the_container_not_to_lamina(terminal: Callable[..., Terminal]) -> None:
+    person = terminal("run", "-it", "--rm", "--network", "none", "busybox", "sh")
+    person.expect("# ")
+    person.type("trap 'echo int''errupted' INT; echo go''es; sleep 100\n")
+    person.expect("goes")
+    person.type("\x03")
+    person.expect("interrupted")
+    person.type("exit 3\n")
+    assert person.end() == 3
+
+
+def test_the_detach_keys_leave_the_container_running(
+    lamina: Lamina, terminal: Callable[..., Terminal]
+) -> None:
+    person = terminal("run", "-it", "--name", "one", "--network", "none", "busybox", "sh")
+    person.expect("# ")
+    person.type("\x10\x11")
+    assert person.end() == 0
+    assert lamina.ok("ps", "--format", "{{.Names}}") == "one\n"
+
+
+def test_exec_with_a_terminal(lamina: Lamina, terminal: Callable[..., Terminal]) -> None:
+    lamina.ok("run", "-d", "--name", "one", "--network", "none", "busybox", "sleep", "1000")
+    person = terminal("exec", "-it", "one", "sh", rows=20, columns=50)
+    person.expect("# ")
+    person.type("stty size; exit 9\n")
+    person.expect("20 50")
+    assert person.end() == 9
+
+
+def test_without_t_the_callers_terminal_is_left_alone(
+    terminal: Callable[..., Terminal],
+) -> None:
+    person = terminal("run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo a; echo b")
+    assert person.end() == 0
+    assert person.seen == "a\r\nb\r\n"
