@@ -344,6 +344,31 @@ def test_a_lost_namespace_does_not_keep_the_firewalls_rules(
     assert not os.path.lexists(endpoint.namespace)
 
 
+def test_a_flushed_firewall_does_not_hinder_the_end(root: DataRoot, networks: NetworkStore) -> None:
+    identity = container(root)
+    networks.connect(identity, ports=[PortMapping(80)])
+    for command in ("-F", "-X"):
+        subprocess.run(["iptables", "-t", "nat", command], check=True)
+    networks.disconnect(identity)
+    assert networks.endpoint(identity) is None
+
+
+def test_ports_whose_rules_are_left_stay_taken_until_they_are_gone(
+    root: DataRoot, networks: NetworkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = container(root)
+    port = free_port()
+    networks.connect(identity, ports=[PortMapping(80, host_port=port)])
+    with monkeypatch.context() as broken:
+        broken.setattr("lamina.networks.netavark.find_netavark.__defaults__", ((str(root.path),),))
+        networks.disconnect(identity)
+    assert networks.endpoint(identity) is not None
+    (root.containers / identity).rmdir()
+    networks.connect(container(root))
+    assert networks.endpoint(identity) is None
+    assert f"--dport {port}" not in nat_rules()
+
+
 def test_a_bridge_that_went_down_comes_back(root: DataRoot, networks: NetworkStore) -> None:
     networks.connect(container(root))
     subprocess.run(["ip", "link", "set", "lamina0", "down"], check=True)

@@ -47,7 +47,7 @@ def command(
 
     variables = env
     if env or env_file:
-        from lamina.cli.container_flags import environment
+        from lamina.cli.environment import environment
 
         variables = environment(env, env_file, app.environment)
     if tty and interactive and not detach and not os.isatty(0):

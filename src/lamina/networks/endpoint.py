@@ -47,5 +47,13 @@ class Endpoint:
         """The id of its network."""
         return Network(self.network, "bridge").id
 
+    @property
+    def subnet(self) -> str:
+        """The network that its address is of, as `172.17.0.0/16`."""
+        from lamina.networks.addresses import Subnet, number
+
+        mask = (1 << 32) - (1 << (32 - self.prefix))
+        return str(Subnet(number(self.address) & mask, self.prefix))
+
 
 NETWORKS = (Network("bridge", "bridge"), Network("host", "host"), Network("none", "null"))

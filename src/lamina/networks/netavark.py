@@ -133,3 +133,19 @@ def explain(verb: str, stdout: bytes, stderr: bytes) -> LaminaError:
             remedy="make /proc/sys writable, or use --network host or none",
         )
     return RuntimeFailure(f"netavark {verb}: {words}")
+
+
+def rules_left(container: str) -> bool:
+    """Whether the firewall still sends a published port to this container.
+
+    A tear-down that fails may have done this part, which is the one that must not be left undone.
+    """
+    import subprocess
+
+    try:
+        saved = subprocess.run(
+            ["iptables-save", "-t", "nat"], capture_output=True, check=False, env={"PATH": _PATH}
+        )
+    except OSError:
+        return False
+    return f"id: {container}".encode() in saved.stdout

@@ -22,7 +22,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamina.errors import Conflict, InvalidInput, LaminaError, NotFound, Unsupported
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lamina.networks.ports import PortMapping
     from lamina.store.root import DataRoot
 
-BRIDGE_INTERFACE = "lamina0"
 _SYSTEMD_RESOLVERS = Path("/run/systemd/resolve/resolv.conf")
 
 
@@ -111,6 +110,7 @@ class NetworkStore:
         of it is left.
         """
         from lamina.networks.addresses import choose_address, choose_ports, mac_of
+        from lamina.networks.bridge import document, obstacle
         from lamina.networks.endpoint import Endpoint
         from lamina.networks.namespaces import create_namespace
         from lamina.networks.netavark import Netavark, find_netavark
@@ -145,15 +145,13 @@ class NetworkStore:
                 gateway=subnet.gateway,
                 mac=mac or mac_of(address),
                 ports=choose_ports(
-                    ports, [port for other in others for port in other.ports], _obstacle
+                    ports, [port for other in others for port in other.ports], obstacle
                 ),
             )
             self._write(endpoint, kept_by)
             try:
                 create_namespace(Path(endpoint.namespace))
-                call = netavark.begin_setup(
-                    Path(endpoint.namespace), _document(endpoint, str(subnet), name)
-                )
+                call = netavark.begin_setup(Path(endpoint.namespace), document(endpoint, name))
             except BaseException:
                 self._take_down(container)
                 raise
@@ -166,13 +164,15 @@ class NetworkStore:
         begun = self._joining.pop(container, None)
         if begun is None:
             return
+        from lamina.networks.bridge import revive_bridge
+
         call, held = begun
         with held:
             try:
                 call.wait()
                 subnet = self._recorded_subnet()
                 if subnet is not None:
-                    _revive_bridge(subnet)
+                    revive_bridge(subnet)
             except BaseException:
                 self._take_down(container)
                 raise
@@ -306,29 +306,36 @@ class NetworkStore:
                 self._take_down(endpoint.container)
 
     def _take_down(self, container: str) -> None:
+        from lamina.networks.bridge import document
         from lamina.networks.namespaces import (
             create_namespace,
             namespace_exists,
             remove_namespace,
         )
-        from lamina.networks.netavark import Netavark, find_netavark
+        from lamina.networks.netavark import Netavark, find_netavark, rules_left
 
         endpoint = self.endpoint(container)
         holder = self._run / "namespaces" / container
-        if endpoint is not None and endpoint.ports:
-            # Without ports there is nothing on the host but the pair of interfaces, which ends
-            # with the namespace; the bridge and its subnet's rules stay, as Docker's do.
-            subnet = self._recorded_subnet()
-            # The firewall's rules go even where the namespace was lost: an empty one stands in.
-            with contextlib.suppress(LaminaError, OSError):
+        # Without ports there is nothing on the host but the pair of interfaces, which ends with
+        # the namespace; the bridge and its subnet's rules stay, as Docker's do.
+        published = endpoint is not None and bool(endpoint.ports)
+        if endpoint is not None and published:
+            try:
                 if not namespace_exists(holder):
+                    # The firewall's rules go even where the namespace was lost.
                     remove_namespace(holder)
                     create_namespace(holder)
                 Netavark(find_netavark(), self._run / "netavark").teardown(
-                    holder, _document(endpoint, str(subnet), "")
+                    holder, document(endpoint, "")
                 )
+                published = False
+            except (LaminaError, OSError):
+                # Something was gone before. As long as rules are left, the record is kept: its
+                # ports stay taken, and the next one who connects tries again.
+                published = rules_left(container)
         remove_namespace(holder)
-        self._file(container).unlink(missing_ok=True)
+        if not published:
+            self._file(container).unlink(missing_ok=True)
 
     def _recorded_subnet(self) -> Subnet | None:
         from lamina.networks.addresses import Subnet
@@ -342,6 +349,7 @@ class NetworkStore:
     def _subnet(self, endpoints: Sequence[Endpoint]) -> Subnet:
         """The bridge's subnet: as recorded, or as the living bridge has it, or a free one."""
         from lamina.networks.addresses import choose_subnet, routed_subnets
+        from lamina.networks.bridge import BRIDGE_INTERFACE
 
         recorded = self._recorded_subnet()
         routes = routed_subnets(_text(Path("/proc/net/route")))
@@ -355,87 +363,6 @@ class NetworkStore:
         record = {"subnet": str(subnet), "gateway": subnet.gateway}
         _replace(self._run / "bridge.json", json.dumps(record))
         return subnet
-
-
-def _document(endpoint: Endpoint, subnet: str, name: str) -> dict[str, Any]:
-    """What netavark is told of an endpoint, at its set-up and at its tear-down."""
-    return {
-        "container_id": endpoint.container,
-        "container_name": name or endpoint.container[:12],
-        "port_mappings": [
-            {
-                "container_port": port.container_port,
-                "host_ip": "" if port.host_ip == "0.0.0.0" else port.host_ip,
-                "host_port": port.host_port,
-                "protocol": port.protocol,
-                "range": 1,
-            }
-            for port in endpoint.ports
-        ],
-        "networks": {
-            endpoint.network: {
-                "static_ips": [endpoint.address],
-                "interface_name": endpoint.interface,
-                "static_mac": endpoint.mac,
-            }
-        },
-        "network_info": {
-            endpoint.network: {
-                "name": endpoint.network,
-                "id": endpoint.network_id,
-                "driver": "bridge",
-                "network_interface": BRIDGE_INTERFACE,
-                "subnets": [{"subnet": subnet, "gateway": endpoint.gateway}],
-                "ipv6_enabled": False,
-                "internal": False,
-                "dns_enabled": False,
-                "ipam_options": {"driver": "host-local"},
-                "options": {},
-            }
-        },
-    }
-
-
-def _obstacle(port: PortMapping) -> str:
-    """What keeps this host from listening there: the firewall's rule would hide who does now."""
-    import socket
-
-    kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
-    try:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind((port.host_ip, port.host_port))
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return ""
-
-
-def _revive_bridge(subnet: Subnet) -> None:
-    """Gives a bridge that someone took down, or stripped of its address, both back."""
-    import socket
-    import struct
-
-    get_flags, set_flags, get_address, set_address, set_mask = (
-        0x8913,  # SIOCGIFFLAGS
-        0x8914,  # SIOCSIFFLAGS
-        0x8915,  # SIOCGIFADDR
-        0x8916,  # SIOCSIFADDR
-        0x891C,  # SIOCSIFNETMASK
-    )
-    name = BRIDGE_INTERFACE.encode()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-
-        def address(text: str) -> bytes:
-            return struct.pack("16sHH4s16x", name, socket.AF_INET, 0, socket.inet_aton(text))
-
-        try:
-            fcntl.ioctl(handle, get_address, struct.pack("16s24x", name))
-        except OSError:
-            fcntl.ioctl(handle, set_address, address(subnet.gateway))
-            fcntl.ioctl(handle, set_mask, address(subnet.netmask))
-        answer = fcntl.ioctl(handle, get_flags, struct.pack("16s24x", name))
-        flags: int = struct.unpack("16sH22x", answer)[1]
-        if not flags & 1:  # IFF_UP
-            fcntl.ioctl(handle, set_flags, struct.pack("16sH22x", name, flags | 1))
 
 
 def _replace(path: Path, text: str) -> None:
