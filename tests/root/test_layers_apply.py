@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -198,12 +199,7 @@ def test_a_chain_that_is_too_deep_is_refused_before_anything_is_written(
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(engine_root: Path, driver: str) -> None:
-    image, mountpoint = engine_root / "disk.img", engine_root / "mnt"
-    mountpoint.mkdir()
-    with image.open("wb") as file:
-        file.truncate(24 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, mountpoint], check=True)
+    mountpoint = _small_disk(engine_root)
     with layer_store(mountpoint / "root", driver) as layers:
         with layers.root.operation("t") as op:
             pin(layers, stored(layers, op, None, BASE)[0])
@@ -214,6 +210,44 @@ def test_a_full_disk_is_told_and_nothing_is_left(engine_root: Path, driver: str)
         assert os.statvfs(mountpoint).f_bfree > free - 64
         with layers.root.operation("t") as op:  # and it works again
             layers.apply(op, io.BytesIO(tar(small=b"x")), None)
+
+
+@pytest.mark.parametrize("left_bytes", [0, 16_384, 40_000, 100_000, 200_000])
+def test_whatever_step_finds_the_disk_full_it_says_so_and_leaves_nothing(
+    engine_root: Path, driver: str, left_bytes: int
+) -> None:
+    mountpoint = _small_disk(engine_root)
+    with layer_store(mountpoint / "root", driver) as layers, layers.root.operation("t") as op:
+        pin(layers, stored(layers, op, None, BASE)[-1])
+    _fill(mountpoint / "filler", left_bytes)
+    with (
+        pytest.raises(OutOfSpace, match="space"),
+        layer_store(mountpoint / "root", driver) as layers,
+        layers.root.operation("t") as op,
+    ):
+        layers.apply(op, io.BytesIO(tar(big=os.urandom(300_000))), None)
+    (mountpoint / "filler").unlink()
+    with layer_store(mountpoint / "root", driver) as layers:
+        check_clean(layers)
+
+
+def _small_disk(folder: Path) -> Path:
+    image, mountpoint = folder / "disk.img", folder / "mnt"
+    mountpoint.mkdir()
+    with image.open("wb") as file:
+        file.truncate(24 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mountpoint], check=True)
+    return mountpoint
+
+
+def _fill(path: Path, left_bytes: int) -> None:
+    """Take all the room on a disk but this."""
+    with path.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(file.tell() - left_bytes)
 
 
 # Once
