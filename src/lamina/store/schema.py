@@ -166,26 +166,6 @@ CREATE TABLE volume_uses (
 ) WITHOUT ROWID;
 CREATE INDEX volume_uses_by_container ON volume_uses(container);
 
-CREATE TABLE networks (
-    name TEXT PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    driver TEXT NOT NULL,
-    interface TEXT,
-    subnet TEXT,
-    gateway TEXT,
-    created_ns INTEGER NOT NULL,
-    document TEXT NOT NULL DEFAULT '{}'
-) WITHOUT ROWID;
-
-CREATE TABLE addresses (
-    network TEXT NOT NULL REFERENCES networks(name) ON DELETE CASCADE,
-    address TEXT NOT NULL,
-    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
-    mac TEXT,
-    PRIMARY KEY (network, address)
-) WITHOUT ROWID;
-CREATE INDEX addresses_by_container ON addresses(container);
-
 CREATE TABLE build_cache (
     key TEXT NOT NULL,
     driver TEXT NOT NULL,
