@@ -531,6 +531,31 @@ class TestCommandLine:
         assert container.state.running
         container.kill()
 
+    def test_exec_with_a_terminal_is_a_terminal(self, kit: Kit) -> None:
+        container = kit.started(*FOREVER)
+        terminal = Terminal(
+            *(kit.engine.root.path, "exec", "-it", container.id, "sh", "-c"),
+            "tty; stty size; read x; echo got-$x; exit 6",
+            size=(20, 50),
+        )
+        terminal.expect(b"/dev/pts/")
+        terminal.expect(b"20 50")
+        terminal.type(b"word\r")
+        terminal.expect(b"got-word")
+        assert terminal.end() == 6
+        sessions = kit.engine.root.run / "containers" / container.id / "exec"
+        wait_for(lambda: not os.listdir(sessions))
+
+    def test_a_root_of_a_strange_name_works(self, kit: Kit, engine_root: Path) -> None:
+        strange = engine_root / "a:b c,é\\"
+        with Engine(strange, storage_driver="overlay2") as engine:
+            own = Kit(engine)
+            found = own.run("sh", "-c", "echo x > /y; cat /y /etc/hostname", hostname="h")
+            assert found.out == b"x\nh\n"
+            (container,) = engine.containers.list(all=True)
+            assert [line.text for line in container.logs()] == [b"x\n", b"h\n"]
+            container.remove()
+
     def test_ctrl_c_reaches_a_container_without_a_terminal(self, kit: Kit) -> None:
         script = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
         process = subprocess.Popen(

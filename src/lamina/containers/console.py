@@ -44,6 +44,12 @@ class Streams:
     detach_keys: str = DETACH_KEYS
     signal_proxy: bool = True
 
+    def for_input(self, *, wanted: bool) -> Streams:
+        """The same, with no standard input where the other side takes none."""
+        if wanted or self.stdin is None:
+            return self
+        return Streams(None, self.stdout, self.stderr, self.detach_keys, self.signal_proxy)
+
 
 def parse_detach_keys(text: str) -> bytes:
     """The bytes of a key sequence such as `ctrl-p,ctrl-q` or `a,ctrl-x`; "" stands for none."""

@@ -14,6 +14,7 @@ waits for it, since the caller does this work itself, sooner, and wants the exit
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 from lamina.containers.monitor import monitor_pid, noted_exit, process_start_time
 from lamina.containers.state import EXITED, RUNNING, ContainerState
 from lamina.errors import Conflict
-from lamina.store.locks import lock, try_lock
+from lamina.store.locks import try_lock
 
 if TYPE_CHECKING:
     from lamina.containers.parts import Parts
@@ -89,7 +90,7 @@ def finish(parts: Parts, container_id: str) -> int | None:
     if parts.records.find(container_id) is None and not parts.run_folder(container_id).exists():
         return None
     code = None
-    with lock(parts.made_run_folder(container_id)):
+    with parts.lock(container_id):
         record = parts.records.find(container_id)
         if record is not None and record.status == RUNNING:
             code = _exit_code(parts, record)
@@ -178,7 +179,7 @@ def _kill_monitor(folder: Path) -> None:
 
 def remove(parts: Parts, record: Record, *, volumes: bool) -> None:
     """Remove a container that does not run."""
-    with lock(parts.made_run_folder(record.id)):
+    with parts.lock(record.id):
         found = settled(parts, record.id)
         if found is None:
             return
@@ -231,8 +232,7 @@ def removed(parts: Parts, record: Record, *, volumes: bool = False) -> None:
             op.remove("path", "", path)
     finally:
         parts.end_runtime_delete(deletion)
-    clear_folder(parts.run_folder(record.id))
-    os.rmdir(parts.run_folder(record.id))
+    _remove_folder(parts.run_folder(record.id))
 
 
 def _clear_remains(parts: Parts, container_id: str) -> None:
@@ -241,8 +241,7 @@ def _clear_remains(parts: Parts, container_id: str) -> None:
     _kill_monitor(folder)
     parts.end_runtime_delete(parts.begin_runtime_delete(container_id))
     with suppress(FileNotFoundError):
-        clear_folder(folder)
-        os.rmdir(folder)
+        _remove_folder(folder)
 
 
 def clear_folder(folder: Path) -> None:
@@ -255,6 +254,18 @@ def clear_folder(folder: Path) -> None:
                     os.rmdir(entry.path)
                 else:
                     os.unlink(entry.path)
+
+
+def _remove_folder(folder: Path) -> None:
+    while True:
+        clear_folder(folder)
+        try:
+            os.rmdir(folder)
+            return
+        except OSError as error:
+            # A monitor that is ending may have left something this moment.
+            if error.errno != errno.ENOTEMPTY:
+                raise
 
 
 def _monitored(folder: Path) -> bool:

@@ -53,7 +53,7 @@ def execute(
             process_spec=specification,
             attached=streams is not None,
             # Its folder goes when it ends, without a process of ours.
-            exit_command=("/bin/rm", "-rf", "--", str(folder)) if streams is None else (),
+            exit_command=("/bin/rm", "-rf", "--", str(folder)),
         )
         if streams is None:
             session = parts.monitor.launch(launch)
@@ -62,7 +62,7 @@ def execute(
             finally:
                 session.close()
             return None
-        return _attached(parts, launch, streams)
+        return _attached(parts, launch, streams.for_input(wanted=config.open_stdin))
     except RuntimeFailure:
         _discard(folder)
         raise
@@ -111,10 +111,10 @@ def _attached(parts: Parts, launch: Launch, streams: Streams) -> int | None:
         try:
             session.attachable()
             with connect(launch.folder) as connection:
+                if launch.terminal:
+                    resized()  # kept by the monitor until there is a terminal
                 session.proceed()
                 pid = session.created("exec")
-                if launch.terminal:
-                    resized()
                 started = process_start_time(pid)
                 signals.deliver_to(lambda number: void(send_signal(pid, started, number)))
                 with raw_terminal(streams.stdin if launch.terminal else None):

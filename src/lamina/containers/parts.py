@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lamina.containers.runtime import Child, Runtime
     from lamina.layers.store import LayerStore
     from lamina.networks.store import NetworkStore
+    from lamina.store.locks import Lock
     from lamina.store.root import DataRoot
     from lamina.volumes.store import VolumeStore
 
@@ -68,6 +69,23 @@ class Parts:
         folder = self.run_folder(container_id)
         os.makedirs(folder, 0o700, exist_ok=True)
         return folder
+
+    def lock(self, container_id: str) -> Lock:
+        """The lock of the container's run folder, which is made where it is missing.
+
+        Whoever removes the folder holds its lock: one got on a folder that is gone is not it.
+        """
+        from lamina.store.locks import lock
+
+        while True:
+            folder = self.made_run_folder(container_id)
+            try:
+                held = lock(folder)
+            except FileNotFoundError:
+                continue
+            if held.names(folder):
+                return held
+            held.release()
 
     def log(self, container_id: str) -> Path:
         """The container's log file."""

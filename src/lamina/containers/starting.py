@@ -28,7 +28,6 @@ from lamina.containers.spec import (
 )
 from lamina.containers.state import RUNNING
 from lamina.errors import LaminaError, RuntimeFailure
-from lamina.store.locks import lock
 
 if TYPE_CHECKING:
     import socket
@@ -68,7 +67,9 @@ def start_attached(
         if size is not None:
             resize(folder, *size)
 
-    terminal = parts.records.get(container_id).config.tty
+    config = parts.records.get(container_id).config
+    terminal = config.tty
+    streams = streams.for_input(wanted=config.open_stdin)
     with SignalProxy(
         enabled=streams.signal_proxy, on_resize=resized if terminal else None
     ) as signals:
@@ -113,13 +114,20 @@ def attach_running(parts: Parts, container_id: str, streams: Streams) -> int | N
     record = parts.records.get(container_id)
     folder = parts.run_folder(container_id)
     terminal = record.config.tty
+    streams = streams.for_input(wanted=record.config.open_stdin)
 
     def resized() -> None:
         size = terminal_size(streams)
         if size is not None:
             resize(folder, *size)
 
-    connection = connect(folder)
+    try:
+        connection = connect(folder)
+    except OSError as error:
+        raise RuntimeFailure(
+            f"cannot attach to container {record.name}: its monitor does not answer: {error}",
+            remedy="restart the container",
+        ) from error
     with (
         SignalProxy(
             enabled=streams.signal_proxy, on_resize=resized if terminal else None
@@ -141,8 +149,8 @@ def void(_: object) -> None:
 @contextmanager
 def _starting(parts: Parts, container_id: str) -> Iterator[Record | None]:
     """The lock and the row of a container to start; None where it runs already."""
-    folder = parts.made_run_folder(container_id)
-    with lock(folder):
+    folder = parts.run_folder(container_id)
+    with parts.lock(container_id):
         record = settled(parts, container_id)
         if record is None:
             raise no_such_container(container_id)
@@ -241,13 +249,21 @@ def _launch(parts: Parts, record: Record, folder: Path) -> Launch:
 
 def log_argument(parts: Parts, record: Record) -> str:
     """conmon's -l: the container's log, or nowhere."""
-    return "none" if record.host_config.log_driver == "none" else f"k8s-file:{parts.log(record.id)}"
+    if record.host_config.log_driver == "none":
+        return "none"
+    path = parts.log(record.id)
+    if ":" in str(path):
+        # conmon splits there; in the run folder's path there is none.
+        link = parts.run_folder(record.id) / "log"
+        link.symlink_to(path)
+        path = link
+    return f"k8s-file:{path}"
 
 
 # An attached caller does the exit command's work itself; so none of Python is started before it
 # is gone, and none at all where it has left nothing to do.
 _AFTER_CALLER = """
-if test -e "$0/attached" && command -v flock >/dev/null; then flock "$0/attached" true; fi
+{ command -v flock && flock 9; } >/dev/null 2>&1 9<"$0/attached"
 test -e "$0" && exec "$@"
 """
 

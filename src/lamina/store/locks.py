@@ -24,6 +24,13 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def names(self, path: Path) -> bool:
+        """Whether `path` still leads to what is locked."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(path))
+        except FileNotFoundError:
+            return False
+
     def __enter__(self) -> Lock:
         return self
 
