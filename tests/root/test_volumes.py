@@ -125,6 +125,12 @@ def test_a_missing_folder_of_the_host_is_made(volumes: VolumeStore, tmp_path: Pa
     assert (tmp_path / "a/b").is_dir()
 
 
+def test_a_folder_that_cannot_be_made_is_told_and_leaves_no_volume(volumes: VolumeStore) -> None:
+    with pytest.raises(InvalidInput, match="error while creating mount source path '/proc/x/y'"):
+        volumes.resolve(["/cache", "/proc/x/y:/srv"])
+    assert volumes.list() == []
+
+
 def make_image(root: Path) -> Path:
     folder = root / "image"
     (folder / "srv/sub").mkdir(parents=True)

@@ -145,14 +145,21 @@ class VolumeStore:
         asked += [
             mount for mount in map(parse_volume, image_volumes) if mount.destination not in places
         ]
-        found = []
         for mount in asked:
             if mount.source:
                 _make_host_folder(mount.source)
+        found, fresh = [], []
+        try:
+            for mount in asked:
+                if not mount.source:
+                    volume = self.create(mount.name, anonymous=mount.anonymous)
+                    fresh += [volume.name] if mount.anonymous else []
+                    mount = replace(mount, name=volume.name)
                 found.append(mount)
-            else:
-                volume = self.create(mount.name, anonymous=mount.anonymous)
-                found.append(replace(mount, name=volume.name))
+        except BaseException:
+            for name in fresh:
+                self.remove(name)
+            raise
         return sorted(found, key=lambda mount: mount.destination.count("/"))
 
     def use(self, container: str, mounts: Sequence[MountPoint]) -> None:
@@ -257,8 +264,15 @@ class VolumeStore:
 
 
 def _make_host_folder(path: str) -> None:
-    if not os.path.lexists(path):
+    if os.path.lexists(path):
+        return
+    try:
         os.makedirs(path, 0o755, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidInput(
+            f"error while creating mount source path '{path}': mkdir {error.filename}: {reason}"
+        ) from error
 
 
 def _move_children(staged: Path, data: Path) -> None:
