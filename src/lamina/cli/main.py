@@ -39,6 +39,8 @@ attach | container attach, attach | Attach local standard input, output, and err
 running container
 build | image build, build, builder build | Build an image from a Dockerfile
 builder_prune | builder prune | Remove build cache
+complete | __complete |
+completion | completion | Generate the autocompletion script for the specified shell
 container_inspect | container inspect | Display detailed information on one or more containers
 container_prune | container prune | Remove all stopped containers
 create | container create, create | Create a new container
