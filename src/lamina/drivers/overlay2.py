@@ -3,9 +3,8 @@
     <home>/                                    0710
         <id>/                                  a layer or an active snapshot; see home.py
             diff/                              what this layer adds; the upper folder of a snapshot
-            link                               its short name, 26 letters and digits
-            lower                              short links of the layers below, newest first:
-                                               `l/AAA…:l/BBB…`; missing where there are none
+            link, lower                        its short name, and those of the layers below
+                                               it, newest first; see short_links.py
             work/                              overlayfs's own scratch
             merged/                            the mount point; empty when unmounted
             committed                          an empty file: this is a layer. Else: a snapshot
@@ -22,9 +21,8 @@ layer serves in many chains. Deletions are the kernel's own marks: a character d
 
 Write order. A folder is filled under its staged name, its short link is made, and it is renamed
 into place; a killed maker leaves a staged folder, and perhaps a link that leads nowhere. `commit`
-renames the folder, points the link to it, then marks it: stopped in between, the new id is a
-snapshot and can be removed. Removal renames aside, unlinks the short link, then deletes. A short
-link that is missing, or leads nowhere, is made again from the `link` files when a mount needs it.
+renames the folder, lets its link follow, then marks it: stopped in between, the new id is a
+snapshot and can be removed. Removal renames aside, unlinks the short link, then deletes.
 
 Locks: flock(2) on <id>/ by who mounts, unmounts, commits or removes it; on <home> for each change
 of names (home.py), taken after that of <id>/.
@@ -51,7 +49,8 @@ from lamina.drivers.detached import open_empty, shown
 from lamina.drivers.home import Home, Staging
 from lamina.drivers.mountpoint import MountPoint
 from lamina.drivers.overlay_mount import MAX_LOWERS, Overlay
-from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound, Unsupported
+from lamina.drivers.short_links import ShortLinks, write_lowers, write_text
+from lamina.errors import Conflict, InvalidInput, NotFound, Unsupported
 from lamina.linux import mounts as kernel
 from lamina.linux import syscalls
 
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
     from lamina.tar.extract import Extracted
     from lamina.tar.reader import TarReader
 
-_LINK_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-_LINK_LENGTH = 26
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -92,8 +89,7 @@ class Overlay2Driver(StorageDriver):
             )
         self._path = os.path.abspath(home)
         self._home = Home(self._path, reserved=("l",))
-        with suppress(FileExistsError):
-            os.mkdir(f"{self._path}/l", 0o710)
+        self._links = ShortLinks(self._home)
 
     # Layers
 
@@ -116,8 +112,8 @@ class Overlay2Driver(StorageDriver):
                 if self._home.exists(cache_id):
                     raise Conflict(f"layer or snapshot {cache_id} already exists")
                 os.rename(path, target)
-                self._point_link(cache_id)
-                _write(f"{target}/committed", "")
+                self._links.follow(cache_id)
+                write_text(f"{target}/committed", "")
         delete_tree(f"{target}/work/work")
 
     def layer_root(self, cache_id: str) -> Path:
@@ -241,17 +237,16 @@ class Overlay2Driver(StorageDriver):
         try:
             if staging.leftover is not None:
                 self._delete(staging.leftover)
-            links = [self._link(parent) for parent in parents]
-            links = links[self._first_seen(parents) :]
+            for parent in parents:
+                self._check_committed(parent)
             path = staging.path
             os.mkdir(f"{path}/diff", 0o755)
             _copy_root(f"{self._path}/{parents[-1]}/diff" if parents else None, f"{path}/diff")
             os.mkdir(f"{path}/work", 0o700)
             os.mkdir(f"{path}/merged", 0o700)
-            if links:
-                _write(f"{path}/lower", ":".join(f"l/{link}" for link in reversed(links)))
-            _write(f"{path}/link", link := _new_link())
-            os.symlink(f"../{id}/diff", f"{self._path}/l/{link}")
+            seen = parents[self._first_seen(parents) :]
+            write_lowers(path, [self._links.of(parent) for parent in reversed(seen)])
+            self._links.give(path, id)
             yield staging
         except BaseException as error:
             self._discard(staging)
@@ -273,11 +268,7 @@ class Overlay2Driver(StorageDriver):
 
     def _delete(self, path: str) -> None:
         """Delete a folder that is set aside, its short link first."""
-        id = os.path.basename(path).rpartition(".")[0]
-        with suppress(FileNotFoundError, Corrupt):
-            link = _read_link(f"{path}/link")
-            if self._current_link(id) != link:
-                os.unlink(f"{self._path}/l/{link}")
+        self._links.forget(path, os.path.basename(path).rpartition(".")[0])
         delete_tree(path)
 
     def _refuse_removal(self, id: str, path: str) -> None:
@@ -288,13 +279,9 @@ class Overlay2Driver(StorageDriver):
             )
         if not os.path.exists(f"{path}/committed"):
             return
-        try:
-            link = f"l/{_read_link(f'{path}/link')}"
-        except (FileNotFoundError, Corrupt):
-            return
         for other in self._home.ids():
             folder = f"{self._path}/{other}"
-            if not os.path.exists(f"{folder}/committed") and link in _read_lower(folder):
+            if not os.path.exists(f"{folder}/committed") and self._links.stands_on(folder, id):
                 raise Conflict(f"cannot remove layer {id}: snapshot {other} stands on it")
 
     # Mounting
@@ -330,10 +317,9 @@ class Overlay2Driver(StorageDriver):
 
     def _overlay(self, snapshot_id: str, *, read_only: bool) -> Overlay | None:
         """What to stack for a snapshot; None if there is nothing to stack it on."""
-        links = _read_lower(f"{self._path}/{snapshot_id}")
-        if not links:
+        lowers = tuple(map(self._links.mended, self._links.lowers(f"{self._path}/{snapshot_id}")))
+        if not lowers:
             return None
-        lowers = tuple(self._healed(link) for link in links)
         if read_only:
             return Overlay(self._path, (f"{snapshot_id}/diff", *lowers))
         return Overlay(self._path, lowers, f"{snapshot_id}/diff", f"{snapshot_id}/work")
@@ -369,49 +355,6 @@ class Overlay2Driver(StorageDriver):
             if os.path.exists(f"{self._path}/{parents[place]}/opaque"):
                 return place
         return 0
-
-    # Short links
-
-    def _link(self, parent: str) -> str:
-        """The short name of a layer, made again if it was lost."""
-        self._check_committed(parent)
-        path = f"{self._path}/{parent}/link"
-        try:
-            return _read_link(path)
-        except (FileNotFoundError, Corrupt):
-            with self._home.locked():
-                _write(path, _new_link())
-                self._point_link(parent)
-                return _read_link(path)
-
-    def _point_link(self, id: str) -> None:
-        """Let the short link of this id lead to it, whatever was there."""
-        link = f"{self._path}/l/{_read_link(f'{self._path}/{id}/link')}"
-        with suppress(FileNotFoundError):
-            os.unlink(link)
-        os.symlink(f"../{id}/diff", link)
-
-    def _current_link(self, id: str) -> str | None:
-        """The short name of what the id is now: another one, if it was made anew."""
-        try:
-            return _read_link(f"{self._path}/{id}/link")
-        except (FileNotFoundError, Corrupt):
-            return None
-
-    def _healed(self, lower: str) -> str:
-        """A short link as `lower` has it, leading to its layer again if it was lost."""
-        if os.path.isdir(f"{self._path}/{lower}"):
-            return lower
-        name = lower.removeprefix("l/")
-        for id in self._home.ids():
-            with suppress(FileNotFoundError, Corrupt):
-                if _read_link(f"{self._path}/{id}/link") == name:
-                    self._point_link(id)
-                    return lower
-        raise Corrupt(
-            f"a layer below this snapshot is missing from {self._path}: {lower}",
-            remedy="remove the container and load or pull its image again",
-        )
 
     # Checks
 
@@ -455,50 +398,15 @@ class _Overlay2LayerWriter(LayerWriter):
             opened.callback(os.close, root)
             extracted = extract(reader, root, style=Whiteouts.OVERLAY, lower=StackBelow(lowers))
         if extracted.opaque_root:
-            _write(f"{self._staging.path}/opaque", "")
+            write_text(f"{self._staging.path}/opaque", "")
         return extracted
 
     def commit(self) -> None:
-        _write(f"{self._staging.path}/committed", "")
+        write_text(f"{self._staging.path}/committed", "")
         self._driver._publish(self._staging, self._parents)
 
     def abort(self) -> None:
         self._driver._discard(self._staging)
-
-
-def _new_link() -> str:
-    number = int.from_bytes(os.urandom(17), "big")
-    return "".join(_LINK_LETTERS[number >> 5 * place & 31] for place in range(_LINK_LENGTH))
-
-
-def _read_link(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        link = file.read(64)
-    # An empty one (a power cut truncates files) would name the folder of links itself.
-    if len(link) != _LINK_LENGTH or not set(_LINK_LETTERS).issuperset(link):
-        raise Corrupt(f"damaged short name of a layer in {path}")
-    return link
-
-
-def _read_lower(folder: str) -> list[str]:
-    try:
-        with open(f"{folder}/lower", encoding="ascii") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return []
-    lowers = text.split(":")
-    for lower in lowers:
-        if len(lower) != _LINK_LENGTH + 2 or not lower.startswith("l/") or "/" in lower[2:]:
-            raise Corrupt(f"damaged list of layers in {folder}/lower")
-    return lowers
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, text.encode("ascii"))
-    finally:
-        os.close(fd)
 
 
 def _copy_root(source: str | None, target: str) -> None:
