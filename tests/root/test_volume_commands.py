@@ -120,3 +120,10 @@ def test_many_runs_at_once_leave_nothing(lamina: Lamina) -> None:
     assert [process.returncode for process in running] == [0] * 6
     assert all(re.fullmatch(rb"[0-9.]+/\d+\n", answer) for answer in answers)
     assert lamina.ok("ps", "-aq") == ""
+
+
+def test_a_container_that_is_not_made_leaves_no_anonymous_volume(lamina: Lamina) -> None:
+    lamina.ok("create", "--name", "one", "busybox")
+    done = lamina("create", "--name", "one", "-v", "/cache", "-v", "vol:/srv", "busybox")
+    assert done.returncode == 1
+    assert lamina.ok("volume", "ls", "-q") == "vol\n"

@@ -77,8 +77,10 @@ class ContainerStore:
         container_id = os.urandom(32).hex()
         config = _completed(config, host_config, image, container_id)
         _check(config, host_config)
-        mounts = parts.volumes.resolve(host_config.binds, config.volumes)
-        with parts.root.operation("create container") as op:
+        with (
+            parts.volumes.resolved(host_config.binds, config.volumes) as mounts,
+            parts.root.operation("create container") as op,
+        ):
             op.begin()
             folder = f"containers/{container_id}"
             op.stage("path", "", folder)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,19 +148,28 @@ class VolumeStore:
         for mount in asked:
             if mount.source:
                 _make_host_folder(mount.source)
-        found, fresh = [], []
-        try:
-            for mount in asked:
-                if not mount.source:
-                    volume = self.create(mount.name, anonymous=mount.anonymous)
-                    fresh += [volume.name] if mount.anonymous else []
-                    mount = replace(mount, name=volume.name)
-                found.append(mount)
-        except BaseException:
-            for name in fresh:
-                self.remove(name)
-            raise
+        found = []
+        for mount in asked:
+            if not mount.source:
+                volume = self.create(mount.name, anonymous=mount.anonymous)
+                mount = replace(mount, name=volume.name)
+            found.append(mount)
         return sorted(found, key=lambda mount: mount.destination.count("/"))
+
+    @contextlib.contextmanager
+    def resolved(
+        self, binds: Sequence[str], image_volumes: Sequence[str] = ()
+    ) -> Iterator[Sequence[MountPoint]]:
+        """`resolve` for a block that makes the container; if it fails, anonymous volumes go."""
+        mounts = self.resolve(binds, image_volumes)
+        try:
+            yield mounts
+        except BaseException:
+            for mount in mounts:
+                if mount.anonymous:
+                    with contextlib.suppress(Conflict, NotFound):
+                        self.remove(mount.name)
+            raise
 
     def use(self, container: str, mounts: Sequence[MountPoint]) -> None:
         """Records that this container (its row exists) has these volumes."""
