@@ -28,7 +28,8 @@ from driver_builders import (
 )
 
 from lamina.drivers.contract import StorageDriver
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, Unsupported
+from lamina.linux.mounts import Mount, mount, unmount
 
 
 def shows(driver: StorageDriver, *chain: str) -> list[str]:
@@ -595,3 +596,17 @@ def test_a_layer_that_does_not_depend_on_its_parents_serves_in_other_chains(
         return  # in any other chain it is another layer, to be made again
     assert shows(driver, "b", "top") == ["d", "z"]
     assert shows(driver, "b", "a", "top") == ["d", "d/a", "z"]
+
+
+def test_attributes_that_the_filesystem_cannot_hold_are_refused_with_the_remedy(
+    driver_class: type[StorageDriver], tmp_path: Path
+) -> None:
+    mount(Mount("ramfs", "ramfs", str(tmp_path), ()))
+    try:
+        driver = driver_class(tmp_path / driver_class.name, {})
+        with pytest.raises(Unsupported, match="ext4"):
+            add_layer(driver, "x", [], file("f", "x", xattrs={"user.k": "v"}))
+        assert driver.list() == []
+        assert driver.leftovers() == []
+    finally:
+        unmount(tmp_path, lazy=True)

@@ -436,3 +436,45 @@ def test_changes_of_a_chain_of_steps_give_the_chain_again(driver: StorageDriver)
         chain.append(f"c{number}")
         copy.append(f"a{number}")
         assert view_tree(driver, chain) == view_tree(driver, copy), number
+
+
+def test_a_folder_made_anew_lists_what_is_gone_with_the_old_one(
+    driver: StorageDriver, base: list[str]
+) -> None:
+    with_snapshot(driver, "w", base, _recreated)
+    assert changes(driver, "w", base) == [
+        "C /d",
+        "C /d/one",
+        "C /d/sub",
+        "D /d/sub/deep",
+        "A /d/sub/other",
+        "D /d/two",
+    ]
+
+
+def test_the_snapshot_may_be_written_to_while_its_changes_are_read(
+    driver: StorageDriver, base: list[str]
+) -> None:
+    driver.prepare("w", base)
+    root = driver.mount("w")
+    for number in range(50):
+        (root / f"f{number:02}").touch()
+    seen = []
+    for change in driver.changes("w", base):
+        seen.append(change.path)
+        (root / f"later-{len(seen)}").touch()
+    assert set(seen) >= {b"/f%02d" % number for number in range(50)}
+    driver.unmount("w")
+
+
+def test_a_failing_writer_ends_a_diff_with_its_error(
+    driver: StorageDriver, base: list[str]
+) -> None:
+    class Full(BytesIO):
+        def write(self, data: object, /) -> int:
+            raise OSError(28, "no space left")
+
+    with_snapshot(driver, "w", base, lambda root: (root / "big").write_bytes(b"x" * 3_000_000))
+    with pytest.raises((OSError, LaminaError)):
+        driver.diff("w", base, Full())
+    assert changes(driver, "w", base) == ["A /big"]

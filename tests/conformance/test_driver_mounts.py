@@ -220,3 +220,65 @@ def _mountinfo() -> list[str]:
 
 def _mounts_at(path: Path) -> int:
     return sum(line.split()[4] == str(path) for line in _mountinfo())
+
+
+def test_a_mount_that_another_namespace_holds_keeps_nobody_from_removing(
+    driver: StorageDriver, active: str, processes: Processes
+) -> None:
+    """As when a service manager gave a process a mount namespace of its own: a copy of all."""
+    root = driver.mount(active)
+    ready, tell = os.pipe()
+    hold, release = os.pipe()
+
+    def other_namespace() -> None:
+        from lamina.linux import syscalls
+
+        syscalls.unshare(0x20000)  # CLONE_NEWNS
+        mount(Mount("none", "none", "/", ("rprivate", "bind", "remount")))
+        os.close(release)
+        os.write(tell, b".")
+        os.read(hold, 1)  # until the other end is closed
+
+    processes.start(other_namespace)
+    assert os.read(ready, 1) == b"."
+    driver.unmount(active)
+    assert not mounted(root)
+    driver.mount(active)
+    driver.unmount(active)
+    driver.remove(active)
+    assert driver.list() == ["base"]
+    assert driver.leftovers() == []
+    os.close(release)
+    os.close(hold)
+    assert processes.wait_all() == [0]
+
+
+def test_the_working_folder_and_open_folders_stay_good_over_copy_up(
+    driver: StorageDriver, active: str
+) -> None:
+    root = driver.mount(active)
+    here = os.getcwd()
+    os.chdir(root / "d")
+    try:
+        before = os.stat(".").st_ino
+        (root / "d/a").write_text("copied up")
+        assert os.getcwd() == str(root / "d")
+        assert os.stat(".").st_ino == before
+    finally:
+        os.chdir(here)
+    driver.unmount(active)
+
+
+def test_a_mapping_made_before_a_change_reads_on(driver: StorageDriver, active: str) -> None:
+    import mmap
+
+    root = driver.mount(active)
+    with (
+        open(root / "d/a", "rb") as opened,
+        mmap.mmap(opened.fileno(), 1, prot=mmap.PROT_READ) as mapped,
+    ):
+        with open(root / "d/a", "r+b") as other:
+            other.write(b"2")
+        assert mapped[0:1] in (b"1", b"2")
+    assert (root / "d/a").read_text() == "2"
+    driver.unmount(active)
