@@ -95,7 +95,11 @@ class LayerStore:
                 f" {self.driver.capabilities.max_chain} layers",
                 remedy="use an image with fewer layers",
             )
-        with translated("storing a layer"), TarStream(stream, progress) as tar:
+        with (
+            translated("storing a layer"),
+            self.root.flushed_ahead(),
+            TarStream(stream, progress) as tar,
+        ):
             return self._receive(op, tar, parent, parents, expected)
 
     def commit(self, op: Operation, snapshot_id: str) -> Layer:

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from lamina.errors import Conflict, InvalidInput, PermissionDenied
+from lamina.errors import Conflict, InvalidInput, LaminaError, PermissionDenied
 from lamina.store import locks
 from lamina.store.blobs import ContentStore
 from lamina.store.database import Database
@@ -35,6 +37,7 @@ from lamina.store.operations import Operation, Recovery, remove_tree
 
 DATABASE_NAME = "lamina.db"
 RUN_FOLDER = Path("/run/lamina")
+FLUSH_AHEAD_S = 0.1
 
 _FOLDERS = {
     "blobs": 0o700,
@@ -126,22 +129,40 @@ class DataRoot:
 
     def flush(self) -> None:
         """One syncfs for all that was written so far; layers it covers need no check any more."""
-        from lamina.linux.syscalls import syncfs
-
         uncovered = self.database.read(
             "SELECT driver, cache_id FROM contents WHERE boot_id=?", (self.boot_id,)
         )
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with translated("flushing the data root"):
-                syncfs(descriptor)
-        finally:
-            os.close(descriptor)
+        self._sync()
         with self.database.transaction() as tx:
             tx.executemany(
                 "UPDATE contents SET boot_id=NULL WHERE driver=? AND cache_id=?",
                 [(row["driver"], row["cache_id"]) for row in uncovered],
             )
+
+    @contextmanager
+    def flushed_ahead(self) -> Iterator[None]:
+        """Within the block, a disk writes what it is given at once, so that `flush` is short.
+
+        For what takes its time: the first write-back comes after `FLUSH_AHEAD_S`.
+        """
+        import threading
+
+        ended = threading.Event()
+
+        def write_back() -> None:
+            while not ended.wait(FLUSH_AHEAD_S):
+                try:
+                    self._sync()
+                except (OSError, LaminaError):
+                    return  # `flush` meets it too, where it can be told
+
+        thread = threading.Thread(target=write_back, name="lamina-write-back", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def lay_out(self) -> None:
         """Make the folders of the root that are missing."""
@@ -156,6 +177,16 @@ class DataRoot:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _sync(self) -> None:
+        from lamina.linux.syscalls import syncfs
+
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with translated("flushing the data root"):
+                syncfs(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _remove_path(self, name: str) -> None:
         remove_tree(self.path / name)
