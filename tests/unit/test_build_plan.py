@@ -8,8 +8,9 @@ import pytest
 
 from lamina.build.dockerfile import DockerfileError, parse
 from lamina.build.outline import Wishes, outline
-from lamina.build.plan import CopyStep, Plan, PlannedStage, RunStep, WorkdirStep, plan
+from lamina.build.plan import plan
 from lamina.build.refusals import NotSupportedHere
+from lamina.build.steps import CopyStep, Plan, PlannedStage, RunStep, WorkdirStep
 from lamina.errors import InvalidInput
 from lamina.images.config import ImageConfig, RunConfig
 from lamina.images.platform import Platform

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from lamina.build.plan import CopyStep, RunStep, Step, WorkdirStep
+from lamina.build.steps import CopyStep, RunStep, Step, WorkdirStep
 from lamina.digests import ChainID
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from lamina.build.dockerfile import DockerfileError, parse
 from lamina.build.dockerfile.nodes import read_nodes
 from lamina.build.outline import Wishes, outline
-from lamina.build.plan import DEFAULT_PATH, plan
+from lamina.build.plan import plan
+from lamina.build.step_drafts import DEFAULT_PATH
 from lamina.errors import InvalidInput
 from lamina.images.config import ImageConfig, RunConfig
 from lamina.images.platform import Platform

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from lamina.build.archives import is_archive, unpack
 from lamina.build.copying import Copier
 from lamina.build.mountpoints import MissingPlaces, fill_scaffold
-from lamina.build.plan import CopyStep, RunStep, Step, WorkdirStep
 from lamina.build.sources import Gathered, Source
+from lamina.build.steps import CopyStep, RunStep, Step, WorkdirStep
 from lamina.build.tree import Tree
 from lamina.digests import ChainID
 from lamina.errors import Cancelled, InvalidInput, NotFound, RuntimeFailure, Unsupported
@@ -64,7 +64,6 @@ class Executor:
         step: Step,
         parent: ChainID | None,
         files: Gathered | None,
-        tree: Tree | None,
         telling: Telling,
     ) -> Layer:
         """Do a step on top of `parent`; the layer it gave, leased to the operation."""
@@ -78,7 +77,7 @@ class Executor:
             if isinstance(step, RunStep):
                 self._run(step, root, snapshot, telling)
             elif isinstance(step, CopyStep):
-                self._copy(step, root, files, tree)
+                self._copy(step, root, files)
             elif isinstance(step, WorkdirStep):
                 _make_workdir(step, root)
         finally:
@@ -225,7 +224,7 @@ class Executor:
 
     # COPY, ADD
 
-    def _copy(self, step: CopyStep, root: Path, files: Gathered | None, tree: Tree | None) -> None:
+    def _copy(self, step: CopyStep, root: Path, files: Gathered | None) -> None:
         owner = _owner(step.owner, root)
         if owner is None and step.origin is None:
             owner = (0, 0)
@@ -235,14 +234,14 @@ class Executor:
             for name, content in step.inline:
                 copier.write(content, _inside(target, name) if into else target)
             for source in files.sources if files else ():
-                assert tree is not None
+                assert files is not None
                 if step.unpack and source.top.is_file:
                     chosen = _owner(step.owner, root)
-                    if _unpacked(copier, tree, source, target, chosen):
+                    if _unpacked(copier, files.tree, source, target, chosen):
                         continue
                 folder = source.top.is_folder
                 place = _inside(target, source.name) if into and not folder else target
-                copier.copy(tree, source.members, place)
+                copier.copy(files.tree, source.members, place)
 
 
 def end_process(root: DataRoot, runtime: str | None, name: str) -> None:

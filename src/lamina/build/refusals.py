@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lamina.build.dockerfile.errors import Lines
 from lamina.errors import LaminaError, Unsupported
+
+if TYPE_CHECKING:
+    from lamina.build.narration import Telling
 
 
 class NotSupportedHere(Unsupported):
@@ -58,3 +62,24 @@ class BuildFailed(LaminaError):
         self.excerpt = excerpt
         self.step = step
         self.output = output
+
+
+class Place:
+    """The Dockerfile of a build, for telling where in it something failed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = ""
+
+    def failed(
+        self, error: LaminaError, lines: Lines | None, telling: Telling | None = None
+    ) -> BuildFailed:
+        """The failure of a build by this error at these lines, in this step if in one."""
+        if isinstance(error, NotSupportedHere):
+            error = NotSupportedHere(
+                f"{self.name}:{error.lines.first}: {error.message}", error.lines
+            )
+        excerpt = Excerpt(self.name, self.text, lines) if lines else None
+        if telling is None:
+            return BuildFailed(error, excerpt=excerpt)
+        return BuildFailed(error, excerpt=excerpt, step=telling.name, output=telling.last_lines(8))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from lamina.build.plan import CopyStep
+from lamina.build.steps import CopyStep
 from lamina.build.tree import Member, Tree, is_pattern
 from lamina.errors import InvalidInput, NotFound
 
@@ -31,10 +31,11 @@ class Source:
         return self.members[0]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Gathered:
-    """The sources of one step in their tree."""
+    """The sources of one step, and the tree that they are in."""
 
+    tree: Tree
     sources: tuple[Source, ...]
     digest: str
 
@@ -69,7 +70,7 @@ class Gatherer:
                 f"When using {step.keyword} with more than one source file, the destination must "
                 "be a directory and end with a /"
             )
-        return Gathered(tuple(sources), self._digest(sources))
+        return Gathered(self.tree, tuple(sources), self._digest(sources))
 
     def _missing(self, path: str) -> NotFound:
         return NotFound(
