@@ -72,15 +72,15 @@ class Journal:
         """The archive, with the content of each file read from below this root."""
         import zlib
 
-        written = b""
+        written = []
         for part in self.parts:
             if isinstance(part, tuple):
                 path, size, checksum = part
                 part = (root / os.fsdecode(path)).read_bytes()
                 assert len(part) == size
                 assert zlib.crc32(part) == checksum
-            written += part
-        return written
+            written.append(part)
+        return b"".join(written)
 
 
 class Trickle(io.BytesIO):
