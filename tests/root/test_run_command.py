@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commandkit import TIMEOUT_S, Lamina, until
+from commandkit import LAMINA, TIMEOUT_S, Lamina, until
 
 
 def test_run_prints_what_the_command_prints(lamina: Lamina) -> None:
@@ -191,3 +191,14 @@ def test_signals_reach_the_container(lamina: Lamina, number: signal.Signals) -> 
     assert process.stdout.read() == f"caught {name}\n".encode()
     assert process.wait(TIMEOUT_S) == 7
     process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("closed", "printed"), [("<&-", "hi"), (">&-", ""), ("2>&-", "hi"), ("<&- >&- 2>&-", "")]
+)
+def test_closed_streams_do_no_harm(lamina: Lamina, closed: str, printed: str) -> None:
+    script = f'"$0" run -i --rm --network none busybox echo hi {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, LAMINA], capture_output=True, env=lamina.environment, timeout=TIMEOUT_S
+    )
+    assert (done.returncode, done.stdout.decode().strip(), done.stderr) == (0, printed, b"")
