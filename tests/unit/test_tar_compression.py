@@ -75,6 +75,29 @@ def test_a_flipped_bit_is_an_error(name: str) -> None:
         everything(decompressed(io.BytesIO(bytes(data))))
 
 
+@pytest.mark.parametrize("name", ["gzip", "zstd", "xz", "bzip2"])
+def test_a_bomb_is_given_out_in_bounded_pieces_and_stopped_by_the_limit(name: str) -> None:
+    import tracemalloc
+
+    from lamina.tar.entry import Entry, Kind
+    from lamina.tar.reader import Limits, TarReader
+    from lamina.tar.write import encode
+
+    zeros = encode(Entry(b"zeros", Kind.FILE, size=1 << 27)) + bytes(1 << 27)
+    make = {"gzip": gzip, "zstd": zstandard, "xz": lzma, "bzip2": bz2}[name]
+    bomb = make.compress(zeros)
+    del zeros
+    tracemalloc.start()
+    try:
+        reader = TarReader(decompressed(io.BytesIO(bomb)), limits=Limits(total_bytes=90 << 20))
+        with pytest.raises(Corrupt, match="larger than"):
+            for _ in reader:
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 80 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_an_empty_stream_is_empty() -> None:
     assert everything(decompressed(io.BytesIO())) == b""
     assert everything(decompressed(io.BytesIO(gzip.compress(b"")))) == b""

@@ -21,6 +21,7 @@ from lamina.tar.reader import Stream
 
 _INPUT = 1 << 18
 _OUTPUT = 1 << 20
+_BITE = 1 << 10
 _AHEAD = 8
 _PATIENCE_S = 0.5
 _MAGIC = (
@@ -150,6 +151,8 @@ class _Members:
 
 
 class _Zstd:
+    """Frames one after another, fed in small bites: each may grow 32768-fold in memory."""
+
     def __init__(self, stream: Stream) -> None:
         import zstandard
 
@@ -157,34 +160,33 @@ class _Zstd:
         self._stream = stream
         self._make = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj
         self._decompressor: Any = self._make()
-        self._fed = False
+        self._within_frame = False
         self._input = b""
-        self._plain: deque[bytes] = deque()
+        self._at = 0
+        self._plain = b""
 
     def read(self, size: int = -1, /) -> bytes:
         while not self._plain:
-            if not self._input:
-                self._input = self._stream.read(1 << 17)
+            if self._at >= len(self._input):
+                self._input, self._at = self._stream.read(_INPUT), 0
                 if not self._input:
-                    if self._fed:
+                    if self._within_frame:
                         raise Corrupt("truncated zstd stream")
                     return b""
-            data, self._input = self._input, b""
+            bite = self._input[self._at : self._at + _BITE]
+            self._at += len(bite)
             try:
-                plain = self._decompressor.decompress(data)
+                self._plain = self._decompressor.decompress(bite)
             except self._error as error:
                 raise Corrupt(f"corrupt zstd stream: {error}") from error
-            self._fed = True
+            self._within_frame = not self._decompressor.eof
             if self._decompressor.eof:
-                self._input = self._decompressor.unused_data
+                self._at -= len(self._decompressor.unused_data)
                 self._decompressor = self._make()
-                self._fed = False
-            if plain:
-                self._plain.append(plain)
-        data = self._plain.popleft()
-        if 0 <= size < len(data):
-            self._plain.appendleft(data[size:])
-            data = data[:size]
+        if 0 <= size < len(self._plain):
+            data, self._plain = self._plain[:size], self._plain[size:]
+        else:
+            data, self._plain = self._plain, b""
         return data
 
 
