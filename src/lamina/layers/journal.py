@@ -259,13 +259,19 @@ class _Replaced:
     def _read_index(self, offset: int) -> None:
         import zstandard
 
+        length = os.fstat(self._file.fileno()).st_size
         try:
+            if offset >= length:
+                raise ValueError("its index lies beyond its end")
             self._file.seek(offset)
             text = zstandard.ZstdDecompressor().stream_reader(self._file, closefd=False).read()
             for line in text.decode().splitlines():
                 path, before, size, start = json.loads(line)
-                self._by_path.setdefault(os.fsencode(path), []).append((before, size, start))
-        except (zstandard.ZstdError, ValueError) as error:
+                if not 0 <= int(start) < length:
+                    raise ValueError("its index leads beyond its end")
+                found = self._by_path.setdefault(os.fsencode(path), [])
+                found.append((int(before), int(size), int(start)))
+        except (zstandard.ZstdError, ValueError, TypeError, MemoryError) as error:
             raise _corrupt(f"{self._what}: its journal is damaged ({error})") from None
 
     def _frame(self, size: int, offset: int) -> Iterator[bytes]:
