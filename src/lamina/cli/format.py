@@ -72,8 +72,8 @@ class Listing:
         return self._fields is None or field in self._fields
 
     def render(self, rows: Iterable[Mapping[str, Any]]) -> str:
-        """All that is to be printed, each row on its line."""
-        lines = [self._line(Struct(self._kind, row)) for row in rows]
+        """All that is to be printed, each row on its line; its fields sorted, as JSON has them."""
+        lines = [self._line(Struct(self._kind, sorted(row.items()))) for row in rows]
         if not self._is_table:
             return "".join(lines)
         header = Struct("formatter.SubHeaderContext", self._headers, missing_is_no_value=True)
