@@ -216,7 +216,9 @@ def test_the_diff_of_an_edit_that_keeps_size_and_time_is_found(engine_root: Path
         assert found == [("C", b"/f"), ("C", b"/l")]
         # What was not touched since a moment after all of it is not even looked at.
         later = (engine_root / "live/l").lstat().st_ctime_ns + 1
-        assert diff.tree_changes(lower, upper, untouched_before_ns=later) == []
+        assert diff.tree_changes(lower, upper, copied_ns=(0, later)) == []
+        # What was touched by a clock that was set back is.
+        assert len(diff.tree_changes(lower, upper, copied_ns=(later, later + 1))) == 2
 
 
 def test_a_new_name_of_an_old_file_brings_all_its_names(engine_root: Path) -> None:

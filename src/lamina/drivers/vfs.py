@@ -143,7 +143,7 @@ class VfsDriver(StorageDriver):
             with self._home.locked():
                 self._check_parents(parents)
                 os.mkdir(record, 0o700)
-                _write(f"{record}/parents", "".join(f"{parent}\n" for parent in parents))
+                self._write_parents(record, parents)
             self._copy_chain(parents, staging)
             _write(f"{record}/copied", "")
             _write(f"{record}/copied", f"{os.stat(f'{record}/copied').st_ctime_ns}\n")
@@ -180,20 +180,20 @@ class VfsDriver(StorageDriver):
         from lamina.tar.diff import tree_changes
 
         with self._compared(snapshot_id, parents) as (below, tree, copied_ns):
-            yield from tree_changes(below, tree, untouched_before_ns=copied_ns)
+            yield from tree_changes(below, tree, copied_ns=copied_ns)
 
     def diff(self, snapshot_id: str, parents: Sequence[str], out: BinaryIO) -> None:
         from lamina.tar.diff import write_tree_diff
 
         with self._compared(snapshot_id, parents) as (below, tree, copied_ns):
-            write_tree_diff(below, tree, out, untouched_before_ns=copied_ns)
+            write_tree_diff(below, tree, out, copied_ns=copied_ns)
 
     def usage(self, snapshot_id: str, parents: Sequence[str]) -> Usage:
         from lamina.drivers.usage import changed_usage
         from lamina.tar.diff import tree_changes
 
         with self._compared(snapshot_id, parents) as (below, tree, copied_ns):
-            changes = tree_changes(below, tree, untouched_before_ns=copied_ns)
+            changes = tree_changes(below, tree, copied_ns=copied_ns)
             return changed_usage(self._home.folder(snapshot_id), changes)
 
     # Both
@@ -207,6 +207,21 @@ class VfsDriver(StorageDriver):
     def leftovers(self) -> Sequence[str]:
         orphans = {id for id in os.listdir(f"{self._path}/active") if not self._home.exists(id)}
         return sorted(orphans.union(self._home.leftovers()))
+
+    def mend_layer(self, cache_id: str) -> None:
+        self._home.existing(cache_id)
+        delete_tree(f"{self._path}/active/{cache_id}")
+
+    def mend_snapshot(self, snapshot_id: str, parents: Sequence[str]) -> None:
+        self._home.existing(snapshot_id)
+        if list(parents) == self._parents_of(snapshot_id):
+            return
+        record = f"{self._path}/active/{snapshot_id}"
+        with suppress(FileExistsError):
+            os.mkdir(record, 0o700)
+        with suppress(FileNotFoundError):  # when it was copied is not known: all is compared
+            os.unlink(f"{record}/copied")
+        self._write_parents(record, parents)
 
     def set_aside(self, id: str) -> None:
         with ExitStack() as locks:
@@ -235,8 +250,10 @@ class VfsDriver(StorageDriver):
     # Parts
 
     @contextmanager
-    def _compared(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-        """The trees below and of a snapshot, and until when it was as below."""
+    def _compared(
+        self, snapshot_id: str, parents: Sequence[str]
+    ) -> Iterator[tuple[int, int, tuple[int, int]]]:
+        """The trees below and of a snapshot, and when the one was copied from the other."""
         path = self._home.existing(snapshot_id)
         with ExitStack() as opened:
             place = opened.enter_context(self.view(parents))
@@ -246,15 +263,19 @@ class VfsDriver(StorageDriver):
             opened.callback(os.close, tree)
             yield below, tree, self._copied_ns(snapshot_id, parents)
 
-    def _copied_ns(self, snapshot_id: str, parents: Sequence[str]) -> int:
-        """Until when the snapshot was a copy of this chain; 0 if it never was known to be."""
+    def _copied_ns(self, snapshot_id: str, parents: Sequence[str]) -> tuple[int, int]:
+        """From when to when the snapshot was copied from this chain; (0, 0) if that is not known.
+
+        `parents` was written before, so its own ctime is the start.
+        """
         if list(parents) != self._parents_of(snapshot_id):
-            return 0
+            return 0, 0
+        record = f"{self._path}/active/{snapshot_id}"
         try:
-            with open(f"{self._path}/active/{snapshot_id}/copied", encoding="ascii") as file:
-                return int(file.read())
+            with open(f"{record}/copied", encoding="ascii") as file:
+                return os.stat(f"{record}/parents").st_ctime_ns, int(file.read())
         except (FileNotFoundError, ValueError):
-            return 0
+            return 0, 0
 
     def _stage(self, id: str) -> Staging:
         staging = self._home.stage(id)
@@ -293,6 +314,9 @@ class VfsDriver(StorageDriver):
 
     def _is_alive(self, snapshot_id: str) -> bool:
         return self._home.exists(snapshot_id) or snapshot_id in self._home.leftovers()
+
+    def _write_parents(self, record: str, parents: Sequence[str]) -> None:
+        _write(f"{record}/parents", "".join(f"{parent}\n" for parent in parents))
 
     def _parents_of(self, snapshot_id: str) -> Sequence[str]:
         try:

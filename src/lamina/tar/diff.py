@@ -28,6 +28,7 @@ from lamina.tar.write import TarWriter
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CHUNK = 1 << 20
+NEVER = (0, 0)
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.FOLDER,
@@ -133,20 +134,23 @@ def root_changed(root_fd: int, lower: Lower, *, marks: bool) -> bool:
     return below is not None and not same_metadata(os.fstat(root_fd), own, below)
 
 
-def tree_changes(lower_fd: int, upper_fd: int, *, untouched_before_ns: int = 0) -> list[Change]:
+def tree_changes(
+    lower_fd: int, upper_fd: int, *, copied_ns: tuple[int, int] = NEVER
+) -> list[Change]:
     """What makes the upper tree differ from the lower one, of which it began as a copy.
 
-    A file whose change time (which nobody can set) is before `untouched_before_ns` is known to be
-    as it was copied; of any other, metadata and if need be content are compared.
+    A file whose change time (which nobody can set) lies between the start and the end of the
+    copying, `copied_ns`, is as it was copied; of any other, metadata and if need be content are
+    compared. (The start matters where a machine's clock was set back since.)
     """
-    comparison = _Comparison(untouched_before_ns)
+    comparison = _Comparison(copied_ns)
     found = list(comparison.folder(lower_fd, upper_fd, b""))
     return comparison.with_whole_links(found)
 
 
 class _Comparison:
-    def __init__(self, untouched_before_ns: int) -> None:
-        self._before_ns = untouched_before_ns
+    def __init__(self, copied_ns: tuple[int, int]) -> None:
+        self._start_ns, self._end_ns = copied_ns
         self._upper_links: dict[tuple[int, int], list[bytes]] = {}
         self._lower_links: dict[tuple[int, int], list[bytes]] = {}
 
@@ -211,7 +215,7 @@ class _Comparison:
         before: os.stat_result,
         after: os.stat_result,
     ) -> bool:
-        if after.st_ctime_ns < self._before_ns:
+        if self._start_ns <= after.st_ctime_ns < self._end_ns:
             return True
         if not _same_owner(before, after) or before.st_mtime_ns != after.st_mtime_ns:
             return False
@@ -318,12 +322,12 @@ def write_overlay_diff(upper_fd: int, out: BinaryIO, lower: Lower | None = None)
 
 
 def write_tree_diff(
-    lower_fd: int, upper_fd: int, out: BinaryIO, *, untouched_before_ns: int = 0
+    lower_fd: int, upper_fd: int, out: BinaryIO, *, copied_ns: tuple[int, int] = NEVER
 ) -> None:
     """Write the layer tar of what makes the upper tree differ from the lower one."""
     from lamina.tar.lower import TreeBelow
 
-    changes = tree_changes(lower_fd, upper_fd, untouched_before_ns=untouched_before_ns)
+    changes = tree_changes(lower_fd, upper_fd, copied_ns=copied_ns)
     changed = root_changed(upper_fd, TreeBelow(lower_fd), marks=False)
     write_changes(upper_fd, changes, out, with_root=changed)
 
