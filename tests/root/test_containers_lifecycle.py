@@ -131,6 +131,13 @@ class TestSurroundings:
         host = HostConfig(network_mode="host", privileged=True)
         assert kit.run("sh", "-c", "mount -t tmpfs x /tmp && echo ok", host=host).out == b"ok\n"
 
+    def test_privileged_has_the_hosts_devices(self, kit: Kit) -> None:
+        host = HostConfig(network_mode="host", privileged=True)
+        names = set(kit.run("ls", "/dev", host=host).out.decode().split())
+        on_host = {n for n in os.listdir("/dev") if Path("/dev", n).is_block_device()}
+        assert on_host <= names
+        assert {"null", "shm", "pts"} <= names
+
     def test_a_read_only_root_refuses_writes_but_tmpfs_takes_them(self, kit: Kit) -> None:
         host = HostConfig(network_mode="host", read_only_rootfs=True, tmpfs={"/tmp": "size=1m"})
         found = kit.run("sh", "-c", "touch /x; touch /tmp/y && ls /tmp", host=host)
@@ -230,6 +237,12 @@ class TestStates:
         wait_for(lambda: records.get(container.id).status == "exited")
         assert records.get(container.id).exit_code == 5
         assert mounts_below(kit.engine.root.path) == []
+
+    def test_a_detached_one_with_rm_goes_by_itself(self, kit: Kit) -> None:
+        host = HostConfig(network_mode="host", auto_remove=True)
+        kit.started("true", host=host)
+        wait_for(lambda: not os.listdir(kit.engine.root.containers))
+        wait_for(lambda: kit.engine.containers.list(all=True) == [])
 
     def test_stop_is_term_then_kill(self, kit: Kit) -> None:
         polite = kit.started(

@@ -15,7 +15,7 @@ from lamina.containers.console import DetachKeys, parse_detach_keys
 from lamina.containers.logs import parse_line, parse_time
 from lamina.containers.runtime import exit_code, plain_message
 from lamina.containers.seccomp import ALLOWED, BY_CAPABILITY, default_profile
-from lamina.containers.spec import ProcessUser, RuntimePlan, SpecMount, runtime_spec
+from lamina.containers.spec import DeviceNode, ProcessUser, RuntimePlan, SpecMount, runtime_spec
 from lamina.containers.waiting import signal_number
 from lamina.errors import InvalidInput, NotFound
 
@@ -216,6 +216,13 @@ class TestSpec:
         assert "seccomp" not in spec["linux"]
         assert spec["linux"]["maskedPaths"] == []
         assert spec["process"]["capabilities"]["effective"] == ["CAP_CHOWN", "CAP_SYS_ADMIN"]
+
+    def test_devices_and_a_cgroup_namespace_are_there_when_asked(self) -> None:
+        node = DeviceNode("/dev/x", "c", 10, 20, 0o660, 0, 5)
+        plan = RuntimePlan(rootfs="/r", args=("x",), cgroup_private=True, devices=(node,))
+        linux = runtime_spec(plan)["linux"]
+        assert {"type": "cgroup"} in linux["namespaces"]
+        assert linux["devices"][0]["fileMode"] == 0o660
 
     def test_limits_become_resources(self) -> None:
         plan = RuntimePlan(

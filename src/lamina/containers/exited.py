@@ -1,14 +1,14 @@
-"""The monitor's exit command: `python -I -m lamina.containers.exited ROOT DRIVER FOLDER ID`.
+"""What the monitor's exit command does: `main([ROOT, DRIVER, FOLDER, ID])`.
 
-conmon runs it when a container has ended. It records the end and cleans up, unless an attached
-caller that is still there does so itself: it holds the lock of `attached` in the run folder.
+conmon runs it when a container has ended (starting.py says how). It records the end and cleans up,
+unless an attached caller that is still there does so itself: it holds the lock of `attached` in
+the run folder.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import sys
 
 
 def main(arguments: list[str]) -> None:
@@ -38,7 +38,3 @@ def _wait_for_attached_caller(folder: str) -> None:
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.close(descriptor)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -39,11 +39,25 @@ class SpecMount:
 
 
 @dataclass(frozen=True)
+class DeviceNode:
+    """A device file of the host that a privileged container has as well."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
 class RuntimePlan:
     """Everything that decides the runtime configuration of one container or build step.
 
-    `network` is "host", the path of a network namespace to join, or "" for a new, empty one.
-    `mounts` come after the default ones, in order.
+    `cgroup_private` gives a cgroup namespace, as on hosts with cgroups v2 alone. `devices` are made
+    beside the usual ones. `network` is "host", the path of a network namespace to join, or "" for
+    a new, empty one. `mounts` come after the default ones, in order.
     """
 
     rootfs: str
@@ -75,6 +89,8 @@ class RuntimePlan:
     pid_host: bool = False
     ipc_host: bool = False
     uts_host: bool = False
+    cgroup_private: bool = False
+    devices: tuple[DeviceNode, ...] = ()
 
 
 _MASKED_PATHS = (
@@ -124,6 +140,19 @@ def runtime_spec(
         linux["cgroupsPath"] = plan.cgroup_path
     if plan.sysctls:
         linux["sysctl"] = dict(plan.sysctls)
+    if plan.devices:
+        linux["devices"] = [
+            {
+                "path": node.path,
+                "type": node.kind,
+                "major": node.major,
+                "minor": node.minor,
+                "fileMode": node.mode,
+                "uid": node.uid,
+                "gid": node.gid,
+            }
+            for node in plan.devices
+        ]
     if plan.seccomp and not plan.privileged:
         linux["seccomp"] = default_profile(capabilities, machine)
     document: dict[str, Any] = {
@@ -191,6 +220,8 @@ def _namespaces(plan: RuntimePlan) -> list[dict[str, str]]:
         namespaces.append({"type": "pid"})
     if not plan.ipc_host:
         namespaces.append({"type": "ipc"})
+    if plan.cgroup_private:
+        namespaces.append({"type": "cgroup"})
     return namespaces
 
 

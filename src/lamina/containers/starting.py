@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from lamina.containers.console import Streams
     from lamina.containers.parts import Parts
     from lamina.containers.records import Record
+    from lamina.containers.spec import DeviceNode
     from lamina.networks.store import Endpoint
 
 _INITS = ("docker-init", "tini", "catatonit")
+_UNIFIED_CGROUPS = "/sys/fs/cgroup/cgroup.controllers"
 _INIT_PATH = "/sbin/docker-init"
 
 
@@ -268,13 +270,24 @@ test -e "$0" && exec "$@"
 """
 
 
+# Isolated from the environment and the current folder; the package is found where this one is.
+_EXITED = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from lamina.containers.exited import main; main(sys.argv[2:])"
+)
+
+
+def _home_of_lamina() -> str:
+    return str(Path(__file__).parents[2])
+
+
 def _exit_command(parts: Parts, container_id: str) -> tuple[str, ...]:
     import sys
 
     folder = str(parts.run_folder(container_id))
     return (
         *("/bin/sh", "-c", _AFTER_CALLER, folder),
-        *(sys.executable or "/usr/bin/python3", "-I", "-m", "lamina.containers.exited"),
+        *(sys.executable or "/usr/bin/python3", "-I", "-c", _EXITED, _home_of_lamina()),
         *(str(parts.root.path), parts.layers.driver.name, folder, container_id),
     )
 
@@ -330,7 +343,15 @@ def _plan(parts: Parts, record: Record, rootfs: Path) -> RuntimePlan:
         pid_host=host.pid_mode == "host",
         ipc_host=host.ipc_mode == "host",
         uts_host=host.uts_mode == "host",
+        cgroup_private=os.path.exists(_UNIFIED_CGROUPS),
+        devices=_all_devices() if host.privileged else (),
     )
+
+
+def _all_devices() -> tuple[DeviceNode, ...]:
+    from lamina.containers.devices import host_devices
+
+    return host_devices()
 
 
 def process_environment(config: ContainerConfig, user: ProcessUser) -> tuple[str, ...]:
