@@ -218,3 +218,41 @@ def _shown(driver: StorageDriver, id: str, parents: list[str]) -> list[str]:
 
 def _skeleton(home: Path) -> list[str]:
     return names(home)
+
+
+def test_small_files_that_a_power_cut_emptied_are_written_again(
+    open_driver: DriverFactory,
+) -> None:
+    """What was not flushed is there by name, and empty; or is not there."""
+    driver = open_driver()
+    add_layer(driver, "base", [], folder("d"), file("d/old", "old"))
+    add_layer(driver, "top", ["base"], file("new"))
+    chain = ["base", "top"]
+    with_snapshot(driver, "w", chain, lambda root: (root / "mine").write_text("mine"))
+    home = Path(driver._path)  # type: ignore[attr-defined]
+    notes = [
+        path
+        for path in home.rglob("*")
+        if not {"diff", "dir"} & set(path.relative_to(home).parts[:-1])
+        and (path.is_symlink() or path.is_file())
+    ]
+    assert notes
+    for damage in (lambda path: path.is_symlink() or os.truncate(path, 0), os.unlink):
+        for note in notes:
+            damage(note)
+        after = open_driver()
+        for id in chain:
+            after.mend_layer(id)
+        after.mend_snapshot("w", chain)
+        assert names(after.mount("w")) == ["d", "d/old", "mine", "new"]
+        after.unmount("w")
+        assert [change.path for change in after.changes("w", chain)] == [b"/mine"]
+        after.prepare("v", chain)
+        assert names(after.mount("v")) == ["d", "d/old", "new"]
+        after.unmount("v")
+        after.remove("v")
+        notes = [note for note in notes if note.exists() or note.is_symlink()]
+    for id in ("w", "top", "base"):
+        after.remove(id)
+    assert after.list() == []
+    assert not list((home / "l").iterdir()) if (home / "l").exists() else True

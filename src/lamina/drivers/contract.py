@@ -204,7 +204,11 @@ class StorageDriver(ABC):
 
     @abstractmethod
     def view(self, parents: Sequence[str]) -> AbstractContextManager[Path]:
-        """The chain's filesystem, read-only, at a path that is good within the block."""
+        """The chain's filesystem, read-only, at a path that is good within the block.
+
+        The path may lead through a descriptor (/proc/<pid>/fd/<n>): open it and what lies below
+        it, for any process; but do not resolve it as text, its target has no other name.
+        """
 
     @abstractmethod
     def changes(self, snapshot_id: str, parents: Sequence[str]) -> Iterator[Change]:
@@ -234,6 +238,18 @@ class StorageDriver(ABC):
 
         Work of a living process is among them: only the caller knows whose is dead.
         """
+
+    @abstractmethod
+    def mend_layer(self, cache_id: str) -> None:
+        """Write again what a power cut may have taken of the driver's own notes about a layer.
+
+        For the first opening of a root after a restart, layers before snapshots: a caller's rows
+        are flushed with each transaction, a driver's small files are not. What is whole is left.
+        """
+
+    @abstractmethod
+    def mend_snapshot(self, snapshot_id: str, parents: Sequence[str]) -> None:
+        """The same for an active snapshot, which the caller knows to stand on this chain."""
 
     @abstractmethod
     def set_aside(self, id: str) -> None:

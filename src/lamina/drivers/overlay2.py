@@ -50,7 +50,7 @@ from lamina.drivers.home import Home, Staging
 from lamina.drivers.mountpoint import MountPoint
 from lamina.drivers.overlay_mount import MAX_LOWERS, Overlay
 from lamina.drivers.short_links import ShortLinks, write_lowers, write_text
-from lamina.errors import Conflict, InvalidInput, NotFound, Unsupported
+from lamina.errors import Conflict, Corrupt, InvalidInput, NotFound, Unsupported
 from lamina.linux import mounts as kernel
 from lamina.linux import syscalls
 
@@ -190,6 +190,25 @@ class Overlay2Driver(StorageDriver):
     def leftovers(self) -> Sequence[str]:
         return self._home.leftovers()
 
+    def mend_layer(self, cache_id: str) -> None:
+        path = self._home.existing(cache_id)
+        if not os.path.exists(f"{path}/committed"):
+            write_text(f"{path}/committed", "")
+        self._links.mend(cache_id)
+
+    def mend_snapshot(self, snapshot_id: str, parents: Sequence[str]) -> None:
+        path = self._home.existing(snapshot_id)
+        with self._mount_point(snapshot_id).locked():
+            self._check_active(snapshot_id)
+            self._links.mend(snapshot_id)
+            lowers = self._lowers(parents)
+            try:
+                known = self._links.lowers(path) == [f"l/{name}" for name in lowers]
+            except Corrupt:
+                known = False
+            if not known:
+                write_lowers(path, lowers)
+
     def set_aside(self, id: str) -> None:
         with ExitStack() as locks:
             with suppress(NotFound):
@@ -199,6 +218,8 @@ class Overlay2Driver(StorageDriver):
     def sweep(self) -> None:
         for path in self._home.set_aside_paths():
             self._delete(path)
+        with self._home.locked():
+            self._links.sweep()
 
     def remove(self, id: str) -> None:
         self.set_aside(id)
@@ -244,8 +265,7 @@ class Overlay2Driver(StorageDriver):
             _copy_root(f"{self._path}/{parents[-1]}/diff" if parents else None, f"{path}/diff")
             os.mkdir(f"{path}/work", 0o700)
             os.mkdir(f"{path}/merged", 0o700)
-            seen = parents[self._first_seen(parents) :]
-            write_lowers(path, [self._links.of(parent) for parent in reversed(seen)])
+            write_lowers(path, self._lowers(parents))
             self._links.give(path, id)
             yield staging
         except BaseException as error:
@@ -254,6 +274,11 @@ class Overlay2Driver(StorageDriver):
                 for parent in parents:  # one may have been removed meanwhile
                     self._check_committed(parent)
             raise
+
+    def _lowers(self, parents: Sequence[str]) -> Sequence[str]:
+        """The short names of what a snapshot on this chain stacks, newest first."""
+        seen = parents[self._first_seen(parents) :]
+        return [self._links.of(parent) for parent in reversed(seen)]
 
     def _publish(self, staging: Staging, parents: Sequence[str]) -> None:
         with self._home.locked():

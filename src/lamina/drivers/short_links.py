@@ -12,6 +12,7 @@ lead nowhere. A name that is not whole (a power cut truncates files) is as none:
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lamina.drivers.home import Home
@@ -35,15 +36,25 @@ class ShortLinks:
         self._lead(path, id)
 
     def of(self, id: str) -> str:
-        """The short name of a layer; a new one, if it was lost."""
+        """The short name of a layer or snapshot; if it was lost, what leads to it still, or new."""
         path = self._home.folder(id)
         name = _name_in(path)
-        if name is None:
-            with self._home.locked():
+        if name is not None:
+            return name
+        with self._home.locked():
+            name = self._leading_to(id)
+            if name is None:
                 self.give(path, id)
-            name = _name_in(path)
-            assert name is not None
-        return name
+            else:
+                write_text(f"{path}/link", name)
+        found = _name_in(path)
+        assert found is not None
+        return found
+
+    def mend(self, id: str) -> None:
+        """Have this id have a short name, and the name lead to it."""
+        if not os.path.isdir(f"{self._home.path}/l/{self.of(id)}"):
+            self.follow(id)
 
     def follow(self, id: str) -> None:
         """Let the short name lead to the folder where it is now, after a rename."""
@@ -55,6 +66,15 @@ class ShortLinks:
         if name is not None and name != _name_in(self._home.folder(id)):
             with suppress(FileNotFoundError):
                 os.unlink(f"{self._home.path}/l/{name}")
+
+    def sweep(self) -> None:
+        """Drop what leads to no layer that is, is being made or is going. Call under the lock."""
+        known = {*self._home.ids(), *self._home.leftovers()}
+        for name in os.listdir(f"{self._home.path}/l"):
+            link = f"{self._home.path}/l/{name}"
+            with suppress(OSError):  # gone meanwhile; or no link: not ours
+                if os.readlink(link).removeprefix("../").removesuffix("/diff") not in known:
+                    os.unlink(link)
 
     def lowers(self, path: str) -> list[str]:
         """What lies below the snapshot at `path`, as paths from the home, newest first."""
@@ -89,6 +109,12 @@ class ShortLinks:
             remedy="remove the container and load or pull its image again",
         )
 
+    def _leading_to(self, id: str) -> str | None:
+        for name in os.listdir(f"{self._home.path}/l"):
+            if _is_name(name) and os.readlink(f"{self._home.path}/l/{name}") == f"../{id}/diff":
+                return name
+        return None
+
     def _lead(self, path: str, id: str) -> None:
         name = _name_in(path)
         if name is None:
@@ -100,7 +126,7 @@ class ShortLinks:
             os.symlink(f"../{id}/diff", link)
 
 
-def write_lowers(path: str, names: list[str]) -> None:
+def write_lowers(path: str, names: Sequence[str]) -> None:
     """Note what lies below the folder at `path`; nothing: no file."""
     if names:
         write_text(f"{path}/lower", ":".join(f"l/{name}" for name in names))

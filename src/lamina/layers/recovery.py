@@ -48,7 +48,21 @@ def look_over(layers: LayerStore) -> None:
             records.drop_snapshot(snapshot_id)
     for layer in records.tops():
         layers.collect(layer.chain_id)
+    _mend(layers)
     root.set_meta(f"looked over:{driver.name}", root.boot_id)
+
+
+def _mend(layers: LayerStore) -> None:
+    """Have the driver write again what the rows know of its layers, then of its snapshots."""
+    driver, read = layers.driver, layers.root.database.read
+    present = set(driver.list())
+    for row in read("SELECT cache_id AS id FROM contents WHERE driver=?", (driver.name,)):
+        if row["id"] in present:
+            driver.mend_layer(row["id"])
+    for row in read("SELECT id FROM snapshots WHERE driver=?", (driver.name,)):
+        below = [layer.cache_id for layer in layers.stack(layers.snapshot_parent(row["id"]))]
+        if row["id"] in present and present.issuperset(below):
+            driver.mend_snapshot(row["id"], below)
 
 
 def _remove_folders_of_no_container(root: DataRoot) -> None:
