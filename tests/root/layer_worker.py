@@ -24,7 +24,8 @@ def work(layers: LayerStore, chance: random.Random) -> None:
         mounted = layers.mount(snapshot)
         (mounted / "made").write_bytes(chance.randbytes(30_000))
         layers.unmount(snapshot)
-        pin(layers, layers.commit(op, snapshot).chain_id)
+        chain = layers.commit(op, snapshot).chain_id
+        pin(layers, chain, layers.root.blobs.put(op, chance.randbytes(2_000)))
     images = layers.root.database.read("SELECT id, chain_id FROM images ORDER BY id")
     if len(images) > 3:
         unpin(layers, chance.choice(images)["id"])

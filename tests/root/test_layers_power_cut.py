@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from layer_builders import check_clean, count, exported, layer_store, shown, unpin
 
-from lamina.digests import ChainID
+from lamina.digests import ChainID, Digest
 from lamina.errors import Corrupt
 from lamina.layers.store import LayerStore
 
@@ -102,6 +102,7 @@ def test_after_a_power_cut_every_image_is_whole_or_refused(disk: Path, driver: s
             ):
                 exported(layers, ChainID(row["chain_id"]))  # what a flush covered is whole
             for image, chain in _images(layers).items():
+                layers.root.blobs.read(Digest(image))
                 try:
                     assert shown(layers, chain)
                 except Corrupt:

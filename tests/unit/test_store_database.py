@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -90,6 +91,17 @@ def test_writers_in_many_threads_wait_for_each_other(database: Database) -> None
     for thread in threads:
         thread.join()
     assert _facts(database) == {"n": "300"}
+
+
+def test_a_thread_that_ended_keeps_no_connection(database: Database) -> None:
+    for _ in range(20):
+        thread = threading.Thread(target=_facts, args=(database,))
+        thread.start()
+        thread.join()
+    opened = [
+        os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir() if entry.exists()
+    ]
+    assert opened.count(str(database.path)) < 5
 
 
 def test_a_row_cannot_refer_to_what_is_not_there(database: Database) -> None:

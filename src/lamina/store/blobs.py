@@ -5,8 +5,9 @@ blobs/sha256/<hex>    immutable, mode 0600; also the blobs folder of an OCI layo
 ```
 
 A blob is written in its operation's folder, then renamed in and entered as a row by one
-transaction; the write lock keeps it from being removed in between. Reading checks digest and size:
-there is no other way to open a blob.
+transaction; the write lock keeps it from being removed in between. File and name are flushed before
+that transaction ends, so that no power cut leaves a row without its blob. Reading checks digest and
+size: there is no other way to open a blob.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class ContentStore:
                 op.stage("blob", "", digest)
                 with self._root.database.transaction() as tx:
                     temporary.replace(self.path(digest))
+                    self._flush_folder()
                     tx.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (digest, size_bytes))
             finally:
                 temporary.unlink(missing_ok=True)
@@ -98,6 +100,13 @@ class ContentStore:
                 if name not in named:
                     (self._folder / name).unlink()
 
+    def _flush_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def _opened(self, digest: Digest) -> BinaryIO:
         try:
             return self.path(digest).open("rb")
@@ -127,6 +136,8 @@ class ContentStore:
                 hasher.update(chunk)
                 size_bytes += len(chunk)
                 file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
         return Digest("sha256:" + hasher.hexdigest()), size_bytes
 
 

@@ -57,7 +57,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: dict[threading.Thread, sqlite3.Connection] = {}
         self._guard = threading.Lock()
 
     @classmethod
@@ -130,7 +130,7 @@ class Database:
     def close(self) -> None:
         """Close every connection of every thread."""
         with self._guard:
-            for connection in self._connections:
+            for connection in self._connections.values():
                 connection.close()
             self._connections.clear()
             self._local = threading.local()
@@ -152,7 +152,9 @@ class Database:
             connection.execute("PRAGMA foreign_keys=ON")
         self._local.connection = connection
         with self._guard:
-            self._connections.append(connection)
+            for thread in [each for each in self._connections if not each.is_alive()]:
+                self._connections.pop(thread).close()
+            self._connections[threading.current_thread()] = connection
         return connection
 
     def _upgrade(self) -> None:
