@@ -134,6 +134,13 @@ def test_each_name_is_reported(lamina: Lamina) -> None:
     assert done.stderr == "Error: No such container: two\n"
 
 
+def test_what_is_gone_already_is_no_failure_by_force(lamina: Lamina) -> None:
+    lamina.ok("create", "--name", "one", "busybox")
+    done = lamina("rm", "-f", "two", "one")
+    assert (done.returncode, done.stdout) == (0, "one\n")
+    assert done.stderr == "Error: No such container: two\n"
+
+
 def test_an_id_prefix_names_one_container_or_none(lamina: Lamina) -> None:
     ids = [lamina.ok("create", "busybox").strip() for _ in range(20)]
     first = ids[0][:12]

@@ -43,7 +43,7 @@ def command(
     if kind is None:
         return inspect_all(names, lambda name: _any(finders, name), format)
     if kind not in finders:
-        raise InvalidInput(f"{kind!r} is not a valid value for --type")
+        raise InvalidInput(f'"{kind}" is not a valid value for --type')
     return inspect_all(names, finders[kind], format)
 
 

@@ -85,7 +85,7 @@ def new_container(
             f"{cidfile}"
         )
     try:
-        container = app.engine.containers.create(config, host_config, name=name)
+        container = app.engine.containers.create(config, host_config, name=name or None)
     except NotFound:
         _explain_missing_image(app, config.image)
         raise
