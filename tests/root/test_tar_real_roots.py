@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.drivers.usage import tree_usage
 from lamina.tar import diff
 from lamina.tar.compression import HashingReader, decompressed
 from lamina.tar.extract import Whiteouts, extract
@@ -79,8 +80,7 @@ def test_a_written_tree_unpacks_to_the_same_by_us_and_by_gnu_tar(debian: Path) -
 
 
 def test_usage_counts_as_du_does(debian: Path) -> None:
-    with opened(debian / "gnu") as fd:
-        found = diff.usage(fd)
+    found = tree_usage(str(debian / "gnu"))
     files = tree(debian / "gnu")
     links = {facts[3]: facts for facts in files.values()}
     assert found.inodes == len(links) - 1
