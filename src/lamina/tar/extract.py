@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 
-from lamina.errors import Corrupt, LaminaError, OutOfSpace, PermissionDenied, Unsupported
+from lamina.errors import Corrupt, LaminaError, OutOfSpace, PermissionDenied
 from lamina.tar import xattrs
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.folders import Folder, Folders, components
+from lamina.tar.metadata import Metadata
 
 if TYPE_CHECKING:
     from lamina.tar.lower import Below, Lower
@@ -40,7 +41,6 @@ _OPAQUE_MARK = b".wh..wh..opq"
 _BOOKKEEPING = b".wh..wh."
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 class Whiteouts(Enum):
@@ -101,8 +101,7 @@ class _Extraction:
         self.claimed: set[bytes] = set()  # folders that it lists, or that its members lie in
         self.written: set[bytes] = set()  # APPLY: its other members (OVERLAY: all there are)
         self.late_links: list[Entry] = []
-        self.owner = (os.geteuid(), os.getegid())
-        self.umask = _umask()
+        self.metadata = Metadata(marks=self.overlay)
         self.folders = Folders(
             root_fd, make=self._make_parent, may_follow=self._is_ours, entered=self._entered
         )
@@ -174,7 +173,7 @@ class _Extraction:
                 self.written.add(path)
                 if entry.size:
                     self.reader.copy_to(fd, path)
-            self._dress(fd, entry, folder.inherits)
+            self.metadata.set(fd, entry, folder.inherits)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
@@ -200,7 +199,7 @@ class _Extraction:
             self._make_node(folder, base, entry)
         self.written.add(path)
         self.inodes += 1
-        self._dress_by_name(folder, base, entry)
+        self.metadata.set_by_name(folder, base, entry)
 
     def _make_node(self, folder: Folder, base: bytes, entry: Entry) -> None:
         kind = entry.kind
@@ -279,11 +278,7 @@ class _Extraction:
         self.claimed.add(path)
         if path in self.gone:
             self._renew(path)
-        if plain and not folder.inherits and not entry.xattrs and not entry.mode & ~0o777:
-            if (entry.uid, entry.gid) != self.owner:
-                os.chown(base, entry.uid, entry.gid, dir_fd=folder.fd, follow_symlinks=False)
-            if entry.mode & self.umask:
-                os.chmod(base, entry.mode, dir_fd=folder.fd)
+        if plain and not folder.inherits and self.metadata.is_as_made(entry):
             self.times[path] = entry.mtime_ns
             return
         fd = os.open(base, _FOLDER, dir_fd=folder.fd)
@@ -305,7 +300,7 @@ class _Extraction:
                     and xattrs.travels(raw)
                 ):
                     os.removexattr(fd, name)
-        self._dress(fd, entry, inherits or not made)
+        self.metadata.set(fd, entry, inherits or not made)
         self.implied.pop(path, None)
         self.times[path] = entry.mtime_ns
         if not path:
@@ -361,54 +356,6 @@ class _Extraction:
 
     def _is_ours(self, path: bytes) -> bool:
         return self.overlay or path in self.written
-
-    # -- metadata ----------------------------------------------------------------------------
-
-    def _dress(self, fd: int, entry: Entry, inherits: bool) -> None:
-        """Owner, then mode, then attributes: each would undo those after it."""
-        mode = entry.mode
-        if inherits:
-            _strip_acls(fd)
-        chowned = inherits or (entry.uid, entry.gid) != self.owner
-        if chowned:
-            os.fchown(fd, entry.uid, entry.gid)
-        if inherits or mode & self.umask or mode & _SPECIAL:
-            os.fchmod(fd, mode)
-        if entry.xattrs:
-            self._set_xattrs(fd, entry)
-
-    def _dress_by_name(self, folder: Folder, base: bytes, entry: Entry) -> None:
-        """The same for a file that should not be opened."""
-        if folder.inherits or (entry.uid, entry.gid) != self.owner:
-            os.chown(base, entry.uid, entry.gid, dir_fd=folder.fd, follow_symlinks=False)
-        if entry.kind is not Kind.SYMLINK:
-            if folder.inherits:
-                _strip_acls(b"/proc/self/fd/%d/%s" % (folder.fd, base))
-            if folder.inherits or entry.mode & self.umask or entry.mode & _SPECIAL:
-                os.chmod(base, entry.mode, dir_fd=folder.fd)
-        if entry.xattrs:
-            self._set_xattrs(b"/proc/self/fd/%d/%s" % (folder.fd, base), entry)
-        os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder.fd, follow_symlinks=False)
-
-    def _set_xattrs(self, file: int | bytes, entry: Entry) -> None:
-        for name, value in entry.xattrs.items():
-            if not xattrs.travels(name):
-                continue
-            try:
-                os.setxattr(
-                    file,
-                    xattrs.stored_name(name, marks=self.overlay),
-                    value,
-                    follow_symlinks=isinstance(file, int),
-                )
-            except OSError as error:
-                if error.errno != errno.ENOTSUP:
-                    raise
-                raise Unsupported(
-                    f"the filesystem cannot hold the extended attribute"
-                    f" {name.decode(errors='replace')} of {_shown(entry)}",
-                    remedy="keep the data root on ext4, xfs or btrfs",
-                ) from None
 
     # -- deletions ---------------------------------------------------------------------------
 
@@ -579,25 +526,6 @@ class _Extraction:
             entry.uid, entry.gid, entry.mtime_ns = below.uid, below.gid, below.mtime_ns
             entry.xattrs = below.xattrs
         self._dress_folder(folder.fd, path, entry, made=False)
-
-
-def _strip_acls(file: int | bytes) -> None:
-    """Take off the access lists that a new file took over from its folder."""
-    for name in xattrs.ACLS:
-        try:
-            os.removexattr(file, name, follow_symlinks=isinstance(file, int))
-        except OSError as error:
-            if error.errno not in (errno.ENODATA, errno.ENOTSUP):
-                raise
-
-
-def _umask() -> int:
-    """This process's umask, read without the moment of changing it that os.umask needs."""
-    with open("/proc/self/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"Umask:"):
-                return int(line[6:], 8)
-    return 0o777  # so each mode is set
 
 
 def _shown(entry: Entry) -> str:
