@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lamina.errors import Conflict
+from lamina.errors import Conflict, NotFound
 from lamina.store.operations import remove_tree
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def _mend(layers: LayerStore) -> None:
         if row["id"] in present:
             driver.mend_layer(row["id"])
     for row in read("SELECT id FROM snapshots WHERE driver=?", (driver.name,)):
-        below = [layer.cache_id for layer in layers.stack(layers.snapshot_parent(row["id"]))]
-        if row["id"] in present and present.issuperset(below):
-            driver.mend_snapshot(row["id"], below)
+        with suppress(NotFound):  # removed by a living process since we read
+            below = layers.below(row["id"])
+            if row["id"] in present and present.issuperset(below):
+                driver.mend_snapshot(row["id"], below)
 
 
 def _remove_folders_of_no_container(root: DataRoot) -> None:

@@ -248,21 +248,25 @@ class LayerStore:
         """The layer on which an active snapshot stands."""
         return self.records.snapshot(snapshot_id)[1]
 
+    def below(self, snapshot_id: str) -> list[str]:
+        """The driver's ids of what an active snapshot stands on, base first."""
+        return self._contents.cache_ids(self.snapshot_parent(snapshot_id))
+
     def changes(self, snapshot_id: str) -> Iterator[Change]:
         """What an active snapshot changed, as `diff` shows it."""
-        return self.driver.changes(snapshot_id, self._below(snapshot_id))
+        return self.driver.changes(snapshot_id, self.below(snapshot_id))
 
     def usage(self, snapshot_id: str) -> Usage:
         """What an active snapshot holds, as `ps --size` shows it."""
-        return self.driver.usage(snapshot_id, self._below(snapshot_id))
+        return self.driver.usage(snapshot_id, self.below(snapshot_id))
 
     def diff(self, snapshot_id: str, out: BinaryIO) -> None:
         """Write what an active snapshot changed as a layer tar."""
-        self.driver.diff(snapshot_id, self._below(snapshot_id), out)
+        self.driver.diff(snapshot_id, self.below(snapshot_id), out)
 
     def metadata(self, snapshot_id: str) -> dict[str, str]:
         """`GraphDriver.Data` of an active snapshot."""
-        return self.driver.metadata(snapshot_id, self._below(snapshot_id))
+        return self.driver.metadata(snapshot_id, self.below(snapshot_id))
 
     # Arriving
 
@@ -358,9 +362,6 @@ class LayerStore:
         except BaseException:
             op.remove("snapshot", self._name, snapshot_id)
             raise
-
-    def _below(self, snapshot_id: str) -> list[str]:
-        return self._contents.cache_ids(self.snapshot_parent(snapshot_id))
 
     # Going
 
