@@ -258,5 +258,20 @@ def test_status_and_metadata_tell_the_truth(driver: StorageDriver) -> None:
         assert os.path.isdir(folder_name)
 
 
+def test_what_is_not_the_drivers_own_is_neither_listed_nor_touched(
+    driver: StorageDriver,
+) -> None:
+    """A home may be a filesystem of its own, and have what every such one has."""
+    add_layer(driver, "base", [], file("a"))
+    place = _home(driver)
+    for strange in ("lost+found", ".snapshots"):
+        for parent in {place, driver.layer_root("base").parent}:
+            (parent / strange).mkdir(exist_ok=True)
+    assert driver.list() == ["base"]
+    driver.sweep()
+    assert driver.leftovers() == []
+    assert (place / "lost+found").is_dir()
+
+
 def _home(driver: StorageDriver) -> Path:
     return Path(driver._path)  # type: ignore[attr-defined]

@@ -272,14 +272,19 @@ class StorageDriver(ABC):
         """What `lamina info` tells of this driver, in order."""
 
 
+def is_id(name: str) -> bool:
+    """Whether a name can be a folder's and can't be mistaken for one of a driver's own."""
+    return (
+        1 <= len(name) <= 128
+        and _ID_CHARACTERS.issuperset(name)
+        and name[0] not in ".-"
+        and not name.endswith(_RESERVED_SUFFIXES)
+    )
+
+
 def checked_id(id: str) -> str:
-    """The id, if it can be a folder's name and can't be mistaken for one of the driver's own."""
-    if (
-        not 1 <= len(id) <= 128
-        or not _ID_CHARACTERS.issuperset(id)
-        or id[0] in ".-"
-        or id.endswith(_RESERVED_SUFFIXES)
-    ):
+    """The id, if it can be one."""
+    if not is_id(id):
         raise InvalidInput(
             f"invalid layer id {id[:140]!r}",
             remedy="want 1 to 128 letters, digits, '_', '.' or '-', beginning with none of '.-'",

@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from lamina.drivers.contract import checked_id
+from lamina.drivers.contract import checked_id, is_id
 from lamina.errors import Conflict, InvalidInput, NotFound
 
 _STAGED = "-staged"
@@ -57,7 +57,7 @@ class Home:
         return sorted(
             name
             for name in os.listdir(self.path)
-            if not name.endswith((_STAGED, _REMOVING)) and name not in self._reserved
+            if is_id(name) and name not in self._reserved  # what is none is not ours: lost+found
         )
 
     def leftovers(self) -> list[str]:
@@ -68,7 +68,7 @@ class Home:
                 found.add(name.removesuffix(_STAGED))
             elif name.endswith(_REMOVING):
                 found.add(name.rpartition(".")[0])
-        return sorted(found)
+        return sorted(filter(is_id, found))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

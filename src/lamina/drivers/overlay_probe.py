@@ -33,6 +33,7 @@ def probe_overlay(home: Path) -> Probe:
     except OSError as error:
         return Probe(False, f"cannot write in {place}: {error.strerror}", facts)
     try:
+        os.mkdir(f"{scratch}/low")
         d_type = supports_d_type(scratch)
         facts["Supports d_type"] = str(d_type).lower()
         if not d_type:
@@ -48,7 +49,7 @@ def probe_overlay(home: Path) -> Probe:
 
 def _try(scratch: str) -> str:
     """Why it does not work, or nothing."""
-    for folder in ("low", "base", "up", "work", "merged"):
+    for folder in ("base", "up", "work", "merged"):
         os.mkdir(f"{scratch}/{folder}")
     with open(f"{scratch}/low/file", "w"):
         pass
@@ -89,20 +90,13 @@ def backing_filesystem(path: str) -> str:
     return _NAMES.get(found, found)
 
 
-def supports_d_type(path: str) -> bool:
+def supports_d_type(folder: str) -> bool:
     """Whether reading a folder tells the type of its entries: overlayfs finds whiteouts by it."""
-    folder = f"{path}/.d-type-{os.urandom(8).hex()}"
-    os.mkdir(folder, 0o700)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with open(f"{folder}/file", "w"):
-            pass
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return all(kind != _DT_UNKNOWN for _, kind in syscalls.getdents64(fd))
-        finally:
-            os.close(fd)
+        return all(kind != _DT_UNKNOWN for _, kind in syscalls.getdents64(fd))
     finally:
-        delete_tree(folder)
+        os.close(fd)
 
 
 def _known_filesystems() -> list[str]:

@@ -126,11 +126,15 @@ def _is_driver(name: str) -> bool:
     return bool(entry_points(group=ENTRY_POINTS, name=name))
 
 
+# What an empty home consists of.
+_FRAME = frozenset(("l", "dir", "active", "lost+found"))
+
+
 def _holds_something(home: Path) -> bool:
     """Whether a home has a layer or snapshot: an empty frame of folders is none."""
     for folder, below, files in os.walk(home):
-        if files or os.path.basename(folder) not in (home.name, "l", "dir", "active"):
+        if files or not _FRAME.issuperset(below):
             return True
-        if any(name not in ("l", "dir", "active") for name in below):
+        if folder != str(home) and below:
             return True
     return False
