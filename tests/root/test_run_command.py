@@ -72,7 +72,7 @@ def test_a_missing_image_is_named_and_nothing_is_made(lamina: Lamina) -> None:
         (("--name", "!", "busybox"), "Invalid container name (!)"),
         (("Busybox",), "must be lowercase"),
         (("a b",), "invalid reference format"),
-        (("-p", "x:80", "busybox"), "Invalid hostPort: x"),
+        (("-p", "x:80", "busybox"), "invalid hostPort: x"),
         (("-v", "a/b:/c", "busybox"), "includes invalid characters for a local volume name"),
         (("-v", "/a:/b:rx", "busybox"), "invalid mode: rx"),
         (("-v", "/a:/", "busybox"), "destination can't be '/'"),

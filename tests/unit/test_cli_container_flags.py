@@ -118,20 +118,23 @@ def test_limits_are_numbers() -> None:
         (("--cpus", "100000"), "range of CPUs is from 0.01 to"),
         (("-w", "here"), "the working directory 'here' is invalid, it needs to be an absolute"),
         (("-a", "stdlog"), "valid streams are STDIN, STDOUT and STDERR"),
-        (("--dns", "x"), "x is not an ip address"),
+        (("--dns", "x"), "IP address is not correctly formatted: x"),
         (("--add-host", "x"), 'bad format for add-host: "x"'),
         (("--add-host", "x:y"), 'invalid IP address in add-host: "y"'),
         (("--ulimit", "nofile"), "invalid ulimit argument: nofile"),
         (("--ulimit", "nofile=9:1"), "soft limit must be less than or equal to hard limit"),
-        (("--sysctl", "x"), 'invalid argument "x" for "--sysctl" flag'),
+        (("--sysctl", "x"), "sysctl 'x' is not allowed"),
+        (("--ulimit", "bogus=1"), "invalid ulimit type: bogus"),
+        (("--pull", "x"), "invalid pull option: 'x': must be one of"),
+        (("--network", ""), "no name set for network"),
         (("--tmpfs", "x"), "invalid mount path: 'x' must be absolute"),
-        (("-p", "x:80"), "Invalid hostPort: x"),
+        (("-p", "x:80"), "invalid hostPort: x"),
         (("--expose", "x"), "invalid range format for --expose: x"),
         (("--expose", "1:2"), "invalid port format for --expose: 1:2"),
         (("--ipc", "x"), "--ipc: invalid IPC mode 'x'"),
         (("--pid", "container:x"), "--pid: invalid PID mode 'container:x'"),
         (("--uts", "x"), "--uts: invalid UTS mode 'x'"),
-        (("--security-opt", "seccomp=/file"), 'invalid --security-opt: "seccomp=/file"'),
+        (("--security-opt", "seccomp=/file"), 'Invalid --security-opt: "seccomp=/file"'),
         (("--stop-signal", "SIGNONE"), "Invalid signal: SIGNONE"),
         (("-l", "=x"), "invalid label '=x': empty name"),
     ],
@@ -143,7 +146,7 @@ def test_a_bad_value_is_refused_by_name(args: tuple[str, ...], problem: str) -> 
 
 
 def test_detached_and_attached_are_refused_together() -> None:
-    with pytest.raises(InvalidInput, match="Conflicting options: -a and -d"):
+    with pytest.raises(InvalidInput, match="cannot specify both --attach and --detach"):
         configurations("image", (), flags("-a", "stdout"), {}, detach=True)
 
 

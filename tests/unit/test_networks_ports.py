@@ -34,24 +34,24 @@ def test_accepts_what_docker_accepts(text: str, expected: list[PortMapping]) -> 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "No port specified: <empty>"),
-        ("8080:", "No port specified: 8080:<empty>"),
-        ("abc", "Invalid containerPort: abc"),
-        ("80:abc", "Invalid containerPort: abc"),
-        ("abc:80", "Invalid hostPort: abc"),
-        ("70000:80", "Invalid hostPort: 70000"),
-        ("8080:70000", "Invalid containerPort: 70000"),
-        ("8080:0", "Invalid containerPort: 0"),
-        ("80/foo", "Invalid proto: foo"),
-        ("81-80", "Invalid containerPort: 81-80"),
-        ("1.2.3:80:80", "Invalid ip address: 1.2.3"),
-        ("host:80:80", "Invalid ip address: host"),
-        ("[::1:80:80", "Invalid ip address: [::1:80:80"),
+        ("", "no port specified: <empty>"),
+        ("8080:", "no port specified: 8080:<empty>"),
+        ("abc", "invalid containerPort: abc"),
+        ("80:abc", "invalid containerPort: abc"),
+        ("abc:80", "invalid hostPort: abc"),
+        ("70000:80", "invalid hostPort: 70000"),
+        ("8080:70000", "invalid containerPort: 70000"),
+        ("8080:0", "invalid containerPort: 0"),
+        ("80/foo", "invalid proto: foo"),
+        ("81-80", "invalid containerPort: 81-80"),
+        ("1.2.3:80:80", "invalid IP address: 1.2.3"),
+        ("host:80:80", "invalid IP address: host"),
+        ("[::1:80:80", "invalid IP address: [::1:80:80"),
         (
             "80-90:100-101",
-            "Invalid ranges specified for container and host Ports: 100-101 and 80-90",
+            "invalid ranges specified for container and host Ports: 100-101 and 80-90",
         ),
-        ("²:80", "Invalid hostPort: ²"),
+        ("²:80", "invalid hostPort: ²"),
     ],
 )
 def test_refuses_a_bad_port_by_name(text: str, problem: str) -> None:
@@ -68,7 +68,7 @@ def test_a_binding_survives_dockers_form() -> None:
 
 def test_an_exposed_range_names_each_port() -> None:
     assert parse_exposed("80-82/udp") == ["80/udp", "81/udp", "82/udp"]
-    with pytest.raises(InvalidInput, match="invalid range format for --expose: x"):
+    with pytest.raises(InvalidInput, match="invalid containerPort: x"):
         parse_exposed("x")
 
 

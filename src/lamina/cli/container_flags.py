@@ -104,7 +104,7 @@ def configurations(
         if name not in ("stdin", "stdout", "stderr"):
             raise _bad(name, "-a, --attach", "valid streams are STDIN, STDOUT and STDERR")
     if detach and attach:
-        raise InvalidInput("Conflicting options: -a and -d")
+        raise InvalidInput("conflicting options: cannot specify both --attach and --detach")
     interactive = flags["interactive"]
     ports = _ports(flags["publish"])
     config = ContainerConfig(
@@ -132,9 +132,14 @@ def configurations(
 def _host_config(
     flags: Mapping[str, Any], ports: Mapping[str, tuple[PortBinding, ...]]
 ) -> HostConfig:
-    if flags["pull"] not in (None, "missing", "never"):
+    if flags["pull"] not in (None, "always", "missing", "never"):
+        raise InvalidInput(
+            f"invalid pull option: '{flags['pull']}': "
+            'must be one of "always", "missing" or "never"'
+        )
+    if flags["pull"] == "always":
         raise Unsupported(
-            f"--pull {flags['pull']} is not available: pull is not part of this version",
+            "--pull always is not available: pull is not part of this version",
             remedy="import, load or build the image, and leave --pull out",
         )
     if flags["restart"] not in (None, "", "no"):
@@ -146,6 +151,8 @@ def _host_config(
     optional: dict[str, Any] = {}
     if flags["shm_size"]:
         optional["shm_size_bytes"] = _size(flags["shm_size"], "--shm-size")
+    if "" in (flags["net"], flags["network"]):
+        raise InvalidInput("no name set for network")
     return HostConfig(
         binds=tuple(map(_bind, flags["volume"])),
         network_mode=flags["net"] or flags["network"] or "default",
@@ -164,7 +171,7 @@ def _host_config(
         dns_search=flags["dns_search"],
         extra_hosts=tuple(map(_extra_host, flags["add_host"])),
         tmpfs=_tmpfs(flags["tmpfs"]),
-        sysctls=_pairs(flags["sysctl"], "--sysctl"),
+        sysctls=_sysctls(flags["sysctl"]),
         memory_bytes=_memory(flags["memory"]),
         cpu_shares=flags["cpu_shares"] or 0,
         nano_cpus=_nano_cpus(flags["cpus"]),
@@ -204,7 +211,7 @@ _SECURITY_OPTIONS = (
 def _security_option(text: str) -> str:
     if text not in _SECURITY_OPTIONS:
         raise InvalidInput(
-            f'invalid --security-opt: "{text}"',
+            f'Invalid --security-opt: "{text}"',
             remedy="known are no-new-privileges, seccomp=unconfined, apparmor=unconfined and "
             "label=disable",
         )
@@ -264,7 +271,12 @@ def _exposed(given: Sequence[str], published: Mapping[str, object]) -> tuple[str
     for text in given:
         if ":" in text:
             raise InvalidInput(f"invalid port format for --expose: {text}")
-        found |= dict.fromkeys(parse_exposed(text))
+        try:
+            found |= dict.fromkeys(parse_exposed(text))
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"invalid range format for --expose: {text}, error: {error}"
+            ) from None
     return tuple(found)
 
 
@@ -274,17 +286,17 @@ def _labels(given: Sequence[str], files: Sequence[str]) -> dict[str, str]:
     for text in (*lines, *given):
         name, _, value = text.partition("=")
         if not name:
-            raise InvalidInput(f"invalid label '{text}': empty name")
+            raise _bad(text, "-l, --label", f"invalid label '{text}': empty name")
         found[name] = value
     return found
 
 
-def _pairs(given: Sequence[str], flag: str) -> dict[str, str]:
+def _sysctls(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise _bad(text, flag, "want key=value")
+            raise _bad(text, "--sysctl", f"sysctl '{text}' is not allowed")
         found[name] = value
     return found
 
@@ -333,17 +345,24 @@ def _nano_cpus(text: str | None) -> int:
     return int(value * 1_000_000_000)
 
 
+_ULIMITS = frozenset(
+    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending"
+    " stack".split()
+)
+
+
 def _ulimit(text: str) -> tuple[str, int, int]:
     name, _, limits = text.partition("=")
+    if limits and name not in _ULIMITS:
+        raise _bad(text, "--ulimit", f"invalid ulimit type: {name}")
     soft, colon, hard = limits.partition(":")
     try:
         pair = int(soft), int(hard if colon else soft)
     except ValueError:
         raise _bad(text, "--ulimit", f"invalid ulimit argument: {text}") from None
     if pair[0] > pair[1] >= 0:
-        raise _bad(
-            text, "--ulimit", f"ulimit soft limit must be less than or equal to hard limit: {text}"
-        )
+        problem = "ulimit soft limit must be less than or equal to hard limit"
+        raise _bad(text, "--ulimit", f"{problem}: {pair[0]} > {pair[1]}")
     return name, *pair
 
 
@@ -356,7 +375,7 @@ def _address(text: str) -> str:
         except OSError:
             continue
         return text
-    raise _bad(text, "--dns", f"{text} is not an ip address")
+    raise _bad(text, "--dns", f"IP address is not correctly formatted: {text}")
 
 
 def _extra_host(text: str) -> str:

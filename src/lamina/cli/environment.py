@@ -22,10 +22,10 @@ def environment(
         for line in read_lines(path):
             name, equals, _ = line.partition("=")
             if not name:
-                raise InvalidInput(f"no variable name on line '{line}'")
+                raise InvalidInput(f"invalid env file ({path}): no variable name on line '{line}'")
             if any(c.isspace() for c in name):
                 raise InvalidInput(
-                    f"poorly formatted environment: variable '{name}' contains whitespaces"
+                    f"invalid env file ({path}): variable '{name}' contains whitespaces"
                 )
             if equals:
                 found.append(line)

@@ -50,6 +50,7 @@ def command(
         from lamina.cli.environment import environment
 
         variables = environment(env, env_file, app.environment)
+    found = app.engine.containers.get(container)
     if tty and interactive and not detach and not os.isatty(0):
         print("the input device is not a TTY", file=sys.stderr)
         return 1
@@ -62,7 +63,6 @@ def command(
         open_stdin=interactive and not detach,
         privileged=privileged,
     )
-    found = app.engine.containers.get(container)
     if detach:
         return found.exec(config)
     from lamina.containers.console import DETACH_KEYS, Streams

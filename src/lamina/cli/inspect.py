@@ -43,7 +43,9 @@ def command(
     if kind is None:
         return inspect_all(names, lambda name: _any(finders, name), format)
     if kind not in finders:
-        raise InvalidInput(f'"{kind}" is not a valid value for --type')
+        raise InvalidInput(
+            f'unknown type: "{kind}": must be one of "container", "image", "network", "volume"'
+        )
     return inspect_all(names, finders[kind], format)
 
 

@@ -59,20 +59,20 @@ def parse_port(text: str) -> list[PortMapping]:
     if host_ip:
         _check_address(host_ip)
     if not container:
-        raise InvalidInput(f"No port specified: {text}<empty>")
+        raise InvalidInput(f"no port specified: {text}<empty>")
     protocol = protocol.lower()
     if protocol not in _PROTOCOLS:
-        raise InvalidInput(f"Invalid proto: {protocol}")
+        raise InvalidInput(f"invalid proto: {protocol}")
     start, end = _range(container, "containerPort")
     if start == 0:
-        raise InvalidInput(f"Invalid containerPort: {container}")
+        raise InvalidInput(f"invalid containerPort: {container}")
     if not host:
         return [PortMapping(port, protocol, host_ip) for port in range(start, end + 1)]
     host_start, host_end = _range(host, "hostPort")
     if end - start != host_end - host_start:
         if end != start:
             raise InvalidInput(
-                f"Invalid ranges specified for container and host Ports: {container} and {host}"
+                f"invalid ranges specified for container and host Ports: {container} and {host}"
             )
         return [PortMapping(start, protocol, host_ip, host_start, host_end)]
     shift = host_start - start
@@ -84,11 +84,8 @@ def parse_exposed(text: str) -> list[str]:
     number, _, protocol = text.partition("/")
     protocol = (protocol or "tcp").lower()
     if protocol not in _PROTOCOLS:
-        raise InvalidInput(f"invalid range format for --expose: {text}, error: Invalid proto")
-    try:
-        start, end = _range(number, "port")
-    except InvalidInput as error:
-        raise InvalidInput(f"invalid range format for --expose: {text}, error: {error}") from None
+        raise InvalidInput(f"invalid proto: {protocol}")
+    start, end = _range(number, "containerPort")
     return [f"{port}/{protocol}" for port in range(start, end + 1)]
 
 
@@ -151,7 +148,7 @@ def _split(spec: str) -> tuple[str, str, str]:
     if spec.startswith("["):
         address, bracket, rest = spec[1:].partition("]")
         if not bracket or not rest.startswith(":"):
-            raise InvalidInput(f"Invalid ip address: {spec}")
+            raise InvalidInput(f"invalid IP address: {spec}")
         host, _, container = rest[1:].rpartition(":")
         return address, host, container
     parts = spec.split(":")
@@ -171,15 +168,15 @@ def _check_address(text: str) -> None:
             return
         except OSError:
             continue
-    raise InvalidInput(f"Invalid ip address: {text}")
+    raise InvalidInput(f"invalid IP address: {text}")
 
 
 def _range(text: str, what: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = (first, last) if dash else (first, first)
     if not all(n.isascii() and n.isdecimal() and int(n) <= 65535 for n in numbers):
-        raise InvalidInput(f"Invalid {what}: {text}")
+        raise InvalidInput(f"invalid {what}: {text}")
     start, end = int(numbers[0]), int(numbers[1])
     if end < start:
-        raise InvalidInput(f"Invalid {what}: {text}")
+        raise InvalidInput(f"invalid {what}: {text}")
     return start, end
