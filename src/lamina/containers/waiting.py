@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from lamina.containers.ending import finish, observed, wait_noted
+from lamina.containers.state import RUNNING
 from lamina.containers.watch import send_signal, wait_process
 from lamina.errors import Conflict, InvalidInput
 
@@ -19,9 +20,10 @@ DEFAULT_STOP_TIMEOUT_S = 10
 def wait_ended(parts: Parts, container_id: str) -> int:
     """Wait until it does not run; its exit code. One that never ran gives 0 at once, as Docker."""
     record = parts.records.get(container_id)
-    if not observed(parts, record).running:
-        found = parts.records.find(container_id)
-        return 0 if found is None else observed(parts, found).exit_code
+    state = observed(parts, record)
+    if not state.running and record.status != RUNNING:
+        return state.exit_code
+    # Also where it has ended and nobody has recorded that yet: who waited finds it all done.
     code = _noted(parts, record)
     settled = finish(parts, container_id)
     return code if settled is None else settled
@@ -36,6 +38,7 @@ def stop(parts: Parts, container_id: str, timeout_s: float | None) -> None:
     """The stop signal, then SIGKILL after the timeout, until it has ended."""
     record = parts.records.get(container_id)
     if not observed(parts, record).running:
+        wait_ended(parts, container_id)
         return
     config = record.config
     if timeout_s is None:
