@@ -28,10 +28,20 @@ install_packages() {
     done
     ((${#missing[@]})) || return 0
     printf '%sInstalling %s%s\n' "$dim" "${missing[*]}" "$plain"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq || fail "apt-get update failed: see above"
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-        fail "apt-get install ${missing[*]} failed: see above"
+    (
+        # Nothing of it is to start as a service: dockerd, which a test compares with, would change
+        # the firewall.
+        policy=/usr/sbin/policy-rc.d
+        if [[ ! -e $policy ]]; then
+            trap 'rm -f "$policy"' EXIT
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod 755 "$policy"
+        fi
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq || fail "apt-get update failed: see above"
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+            fail "apt-get install ${missing[*]} failed: see above"
+    )
 }
 
 # Make .venv with this package in it, with the given extras ("" or "[test]"), unless it is there.

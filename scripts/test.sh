@@ -8,8 +8,8 @@ source "$(dirname "$0")/setup.sh"
 need_root
 # What Lamina runs, then what only the tests do.
 install_packages runc conmon netavark aardvark-dns iptables \
-    attr bash-static busybox-static crun e2fsprogs iproute2 mmdebstrap podman skopeo tar umoci \
-    util-linux xz-utils zstd
+    attr bash-static busybox-static bzip2 crun docker.io e2fsprogs iproute2 iputils-ping mmdebstrap \
+    podman skopeo umoci xfsprogs xz-utils zstd
 install_lamina "[test]"
 cd "$repository"
 export PATH=$venv/bin:$PATH

@@ -27,7 +27,7 @@ from containerkit import (
 from lamina.containers.config import ExecConfig, HostConfig
 from lamina.containers.monitor import monitor_pid
 from lamina.engine import Engine
-from lamina.errors import Conflict, InvalidInput, NotFound, RuntimeFailure, Unsupported
+from lamina.errors import Conflict, InvalidInput, NotFound, OutOfSpace, RuntimeFailure, Unsupported
 
 HOST = HostConfig(network_mode="host")
 FOREVER = ("sleep", "1000")
@@ -160,7 +160,8 @@ class TestSurroundings:
         self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        host = HostConfig(network_mode="host", memory_bytes=8 << 20)
+        # The runtime itself takes more than 8 MiB in the cgroup before the command is started.
+        host = HostConfig(network_mode="host", memory_bytes=32 << 20)
         eater = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
         container = kit.started("sh", "-c", eater, host=host)
         assert container.wait() == 137
@@ -251,7 +252,9 @@ class TestStates:
         wait_for(lambda: list(polite.logs()))
         polite.stop()
         assert polite.state.exit_code == 6
-        stubborn = kit.started(*FOREVER)  # pid 1 ignores what it does not handle
+        # Pid 1 ignores what it does not handle, once it is the command and not still the runtime.
+        stubborn = kit.started("sh", "-c", "echo up; while :; do sleep 0.05; done")
+        wait_for(lambda: list(stubborn.logs()))
         began = time.monotonic()
         stubborn.stop(0.1)
         assert time.monotonic() - began < 5
@@ -372,6 +375,27 @@ class TestNames:
         with pytest.raises(NotFound, match="network lan not found"):
             kit.create("true", host=HostConfig(network_mode="lan"))
         assert os.listdir(kit.engine.root.containers) == []
+
+    def test_a_full_disk_is_told_and_nothing_is_left(self, kit: Kit, tmp_path: Path) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "x", tmp_path], check=True)
+        try:
+            with Engine(tmp_path / "root", storage_driver="overlay2") as engine:
+                own = Kit(engine)
+                own.create("true").remove()
+                with open(tmp_path / "filler", "wb") as filler, pytest.raises(OSError):
+                    while True:
+                        filler.write(bytes(1 << 16))
+                        filler.flush()
+                with pytest.raises(OutOfSpace, match="free some space"):
+                    while True:
+                        own.create("true")
+                os.unlink(tmp_path / "filler")
+                for container in engine.containers.list(all=True):
+                    container.remove()
+                assert os.listdir(engine.root.containers) == []
+                assert own.run("true").code == 0
+        finally:
+            subprocess.run(["umount", "-l", tmp_path], check=True)
 
     def test_a_missing_runtime_names_the_remedy(self, kit: Kit, driver: str) -> None:
         with Engine(
