@@ -4,7 +4,8 @@
         dir/<id>/               the tree of a layer or an active snapshot; see home.py
         active/<id>/            of active snapshots only
             parents             the chain it was copied from, base first, a cache id a line
-            copied              when the copy was finished: nanoseconds, by the filesystem's clock
+            copied              when the copy was finished: nanoseconds, by the filesystem's clock;
+                                it began when `parents` was written
             holders             who needs it mounted; see mountpoint.py
 
 It works on any filesystem, and shares content where that can reflink. `mount` binds a snapshot's
@@ -12,8 +13,8 @@ tree onto itself, so that what is mounted is the kernel's knowledge, as with eve
 
 What changed is found by comparing the snapshot with the layer that it was copied from. A copy has
 its original's mtime, so a file whose size, mtime and metadata are equal is the same, unless its
-ctime tells that something happened to it after `copied`; then its content is compared. (A data
-root that was itself copied elsewhere has later ctimes throughout: slower, and still right.)
+ctime lies outside the time of the copy; then its content is compared. (A data root that was itself
+copied elsewhere has other ctimes throughout: slower, and still right.)
 
 Write order. `active/<id>/parents` comes before the copy, so that the parent cannot be removed
 meanwhile; the copy is made under its staged name and renamed into place. `commit` renames the tree
