@@ -6,9 +6,11 @@ journalled as it passes, and stored nowhere.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ from lamina.values import dataclass
 if TYPE_CHECKING:
     from lamina.drivers.contract import StorageDriver
     from lamina.tar.reader import Stream
+
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ def journal_of_snapshot(
 ) -> DiffFacts:
     """Write the journal of what a snapshot changed; each file is named where the driver has it."""
     source, target = os.pipe2(os.O_CLOEXEC)
+    with suppress(PermissionError):  # beyond this user's share of pipe memory: slower
+        fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     failures: list[BaseException] = []
 
     def produce() -> None:
