@@ -28,6 +28,7 @@ from lamina.containers.spec import (
 )
 from lamina.containers.state import RUNNING
 from lamina.errors import LaminaError, RuntimeFailure
+from lamina.store.failures import translated
 
 if TYPE_CHECKING:
     import socket
@@ -163,7 +164,8 @@ def _starting(parts: Parts, container_id: str) -> Iterator[Record | None]:
         marker = folder / STARTING
         marker.touch()
         try:
-            yield record
+            with translated(f"starting container {record.name}"):
+                yield record
         finally:
             marker.unlink(missing_ok=True)
 
@@ -171,10 +173,10 @@ def _starting(parts: Parts, container_id: str) -> Iterator[Record | None]:
 def _start(
     parts: Parts, record: Record, streams: Streams | None
 ) -> tuple[Session, socket.socket | None]:
-    monitor = parts.monitor  # both found, or refused, before anything is touched
     folder = parts.run_folder(record.id)
     session = None
     try:
+        monitor = parts.monitor  # found, with the runtime, before anything is touched
         rootfs = parts.layers.mount(record.id)
         plan = _plan(parts, record, rootfs)
         document = runtime_spec(

@@ -22,6 +22,7 @@ from lamina.containers.parts import Parts
 from lamina.containers.records import Record
 from lamina.containers.state import CREATED
 from lamina.errors import InvalidInput, NotFound
+from lamina.store.failures import translated
 
 if TYPE_CHECKING:
     from lamina.containers.config import ContainerConfig, HostConfig
@@ -78,6 +79,7 @@ class ContainerStore:
         config = _completed(config, host_config, image, container_id)
         _check(config, host_config)
         with (
+            translated(f"creating container {name}"),
             parts.volumes.resolved(host_config.binds, config.volumes) as mounts,
             parts.root.operation("create container") as op,
         ):
