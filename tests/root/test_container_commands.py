@@ -180,4 +180,4 @@ def test_rename_and_port(lamina: Lamina) -> None:
     assert lamina.ok("port", "two", "80") == line.partition(" -> ")[2] + "\n"
     done = lamina("port", "two", "81")
     assert done.returncode == 1
-    assert done.stderr == "Error: No public port '81/tcp' published for two\n"
+    assert done.stderr == "Error: No public port '81' published for two\n"

@@ -44,3 +44,12 @@ def test_exec_needs_a_running_container(lamina: Lamina) -> None:
     assert re.search(rf"[Cc]ontainer {identity} is not running", done.stderr), done
     done = lamina("exec", "nobody", "true")
     assert (done.returncode, done.stderr) == (1, "Error: No such container: nobody\n")
+
+
+@pytest.mark.parametrize("flag", [("-u", "nobody-here"), ("-w", "relative")])
+def test_exec_that_cannot_be_set_up_is_126(
+    lamina: Lamina, sleeper: str, flag: tuple[str, str]
+) -> None:
+    done = lamina("exec", *flag, "one", "true")
+    assert done.returncode == 126, done
+    assert done.stderr.startswith("Error: ")

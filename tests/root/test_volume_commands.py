@@ -82,13 +82,13 @@ def test_volume_commands(lamina: Lamina) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (
         1,
         "[]\n",
-        "Error: No such volume: none\n",
+        "Error: get none: no such volume\n",
     )
     done = lamina("volume", "create", "a/b")
     assert done.returncode == 1
     assert "includes invalid characters" in done.stderr
     done = lamina("volume", "rm", "none")
-    assert (done.returncode, done.stderr) == (1, "Error: No such volume: none\n")
+    assert (done.returncode, done.stderr) == (1, "Error: get none: no such volume\n")
 
 
 def test_what_the_image_declares_is_done(lamina: Lamina) -> None:

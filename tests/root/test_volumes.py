@@ -72,7 +72,7 @@ def test_a_volume_without_a_name_gets_64_digits(volumes: VolumeStore) -> None:
 def test_a_removed_volume_leaves_nothing(volumes: VolumeStore, root: DataRoot) -> None:
     (volumes.create("data").path / "file").write_text("x")
     volumes.remove("data")
-    with pytest.raises(NotFound, match="No such volume: data"):
+    with pytest.raises(NotFound, match="get data: no such volume"):
         volumes.get("data")
     assert os.listdir(root.path / "volumes") == []
     assert os.listdir(root.path / "tmp") == []

@@ -127,7 +127,7 @@ def test_limits_are_numbers() -> None:
         (("--ulimit", "bogus=1"), "invalid ulimit type: bogus"),
         (("--pull", "x"), "invalid pull option: 'x': must be one of"),
         (("--network", ""), "no name set for network"),
-        (("--tmpfs", "x"), "invalid mount path: 'x' must be absolute"),
+        (("--tmpfs", "x"), "invalid mount path: 'x' mount path must be absolute"),
         (("-p", "x:80"), "invalid hostPort: x"),
         (("--expose", "x"), "invalid range format for --expose: x"),
         (("--expose", "1:2"), "invalid port format for --expose: 1:2"),

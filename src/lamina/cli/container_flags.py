@@ -306,7 +306,7 @@ def _tmpfs(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         path, _, options = text.partition(":")
         if not path.startswith("/"):
-            raise _bad(text, "--tmpfs", f"invalid mount path: '{path}' must be absolute")
+            raise InvalidInput(f"invalid mount path: '{path}' mount path must be absolute")
         found[path] = options
     return found
 

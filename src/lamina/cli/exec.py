@@ -9,6 +9,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.errors import InvalidInput, NotFound, RuntimeFailure
 
 
 @docker_command(
@@ -70,4 +71,10 @@ def command(
     streams = Streams(
         stdin=0 if interactive else None, detach_keys=detach_keys or DETACH_KEYS, signal_proxy=False
     )
-    return found.exec(config, streams)
+    try:
+        return found.exec(config, streams)
+    except RuntimeFailure as error:
+        # Whatever keeps a command from running is 126, as in a shell, unless it was not found.
+        raise RuntimeFailure(str(error), exit_code=max(error.exit_code, 126)) from error
+    except (InvalidInput, NotFound) as error:
+        raise RuntimeFailure(str(error), exit_code=126) from error

@@ -93,7 +93,9 @@ def moment(text: str, flag: str) -> int:
     try:
         return parse_rfc3339(full)
     except InvalidInput:
-        raise InvalidInput(f'invalid value for "{flag}": {text!r} is no time') from None
+        raise InvalidInput(
+            f'invalid value for "{flag}": failed to parse value as time or duration: "{text}"'
+        ) from None
 
 
 def _length_ns(text: str) -> int | None:

@@ -29,7 +29,7 @@ def command(app: App, container: str, port: tuple[str, ...]) -> int | None:
     key = port[0] if "/" in port[0] else f"{port[0]}/tcp"
     matching = [each for each in published if each.key == key]
     if not matching:
-        raise NotFound(f"No public port '{key}' published for {container}")
+        raise NotFound(f"No public port '{port[0]}' published for {container}")
     for each in matching:
         print(f"{_shown(each.host_ip)}:{each.host_port}")
     return None

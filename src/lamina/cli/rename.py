@@ -6,6 +6,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
+from lamina.errors import InvalidInput
 
 
 @docker_command("CONTAINER NEW_NAME", "Rename a container", exactly=2)
@@ -13,5 +14,8 @@ from lamina.cli.context import App
 @click.argument("new_name")
 @click.pass_obj
 def command(app: App, container: str, new_name: str) -> int | None:
-    app.engine.containers.get(container).rename(new_name)
+    found = app.engine.containers.get(container)
+    if found.name == new_name.removeprefix("/"):
+        raise InvalidInput("Renaming a container with the same name as its current name")
+    found.rename(new_name)
     return None

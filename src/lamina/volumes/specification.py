@@ -66,7 +66,7 @@ def parse_volume(text: str) -> MountPoint:
     elif len(parts) == 2:
         # `-v /path:ro` is an anonymous volume only where the second part is no path.
         source, destination = parts
-    _check_destination(text, destination)
+    _check_destination(text, destination, "bind" if source.startswith("/") else "volume")
     destination = normpath("/" + destination.lstrip("/"))
     words = mode.split(",") if mode else []
     propagation = _check_mode(mode, words, is_bind=source.startswith("/"))
@@ -104,17 +104,17 @@ def check_name(name: str) -> None:
         raise InvalidInput(f"create {name[:20]}…: volume name is longer than 255 characters")
 
 
-def _check_destination(text: str, destination: str) -> None:
+def _check_destination(text: str, destination: str, kind: str) -> None:
     if not destination.startswith("/"):
-        raise InvalidInput(
-            f"invalid volume specification: '{text}': invalid mount config for type \"volume\": "
-            f"invalid mount path: '{destination}' mount path must be absolute"
-        )
-    if normpath("/" + destination.lstrip("/")) == "/":
-        raise InvalidInput(
-            f"invalid volume specification: '{text}': invalid specification: "
-            "destination can't be '/'"
-        )
+        problem = f"invalid mount path: '{destination}' mount path must be absolute"
+    elif normpath("/" + destination.lstrip("/")) == "/":
+        problem = "invalid specification: destination can't be '/'"
+    else:
+        return
+    raise InvalidInput(
+        f"invalid volume specification: '{text}': "
+        f'invalid mount config for type "{kind}": {problem}'
+    )
 
 
 def _check_mode(mode: str, words: list[str], *, is_bind: bool) -> str:

@@ -44,7 +44,10 @@ class VolumeStore:
         from lamina.volumes.volume import Volume
 
         if driver != "local":
-            raise NotFound(f"create {name}: error looking up volume plugin {driver}: not found")
+            raise NotFound(
+                f"create {name}: error looking up volume plugin {driver}: "
+                f'plugin "{driver}" not found'
+            )
         if name:
             check_name(name)
         else:
@@ -69,7 +72,7 @@ class VolumeStore:
         """The volume of this name."""
         row = self._root.database.one("SELECT * FROM volumes WHERE name = ?", (name,))
         if row is None:
-            raise NotFound(f"No such volume: {name}")
+            raise NotFound(f"get {name}: no such volume")
         return self._volume(row)
 
     def list(self) -> Sequence[Volume]:
