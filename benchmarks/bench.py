@@ -77,10 +77,11 @@ def bench_run(peers: list[Peer], folder: Path, rounds: int) -> None:
     tar = busybox_tar(folder)
     for peer in peers:
         peer.call("import", str(tar), "bench")
-    limits = {"podman": ("--ulimit", "host")}
+    # podman raises hard limits, which not every machine allows, unless it is told lower ones.
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
 
     def run(peer: Peer) -> None:
-        extra = limits.get(peer.name, ())
+        extra = limits if peer.name == "podman" else ()
         peer.call("run", "--rm", "--network", "host", *extra, "bench", "true")
 
     report("run --rm --network host IMAGE true", alternating(peers, rounds, run))

@@ -11,6 +11,7 @@ from lamina.errors import Conflict, NotFound
 if TYPE_CHECKING:
     from lamina.containers.config import ContainerConfig, ExecConfig, HostConfig
     from lamina.containers.console import Streams
+    from lamina.containers.execution import ExecResult
     from lamina.containers.logs import LogLine
     from lamina.containers.parts import Parts
     from lamina.containers.records import Record
@@ -111,6 +112,29 @@ class Container:
         from lamina.containers.execution import execute
 
         return execute(self._parts, self.id, config, streams)
+
+    def execute(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        working_dir: str = "",
+        user: str = "",
+    ) -> ExecResult:
+        """Run a command in it to its end; its exit code and what it wrote, held in memory.
+
+        RuntimeFailure: it could not be started. Conflict: the container is not running.
+        """
+        from lamina.containers.config import ExecConfig
+        from lamina.containers.execution import captured
+
+        config = ExecConfig(
+            cmd=tuple(command),
+            env=tuple(f"{key}={value}" for key, value in (environment or {}).items()),
+            working_dir=working_dir,
+            user=user,
+        )
+        return captured(self._parts, self.id, config)
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Its stop signal, then SIGKILL after the timeout (None: its own, else 10 seconds)."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.containers.capabilities import available, chosen
 from lamina.containers.config import merge_environment
 from lamina.containers.ending import clear_folder, observed
-from lamina.containers.monitor import Launch, process_start_time, resize
+from lamina.containers.monitor import Launch
+from lamina.containers.planning import process_environment
 from lamina.containers.spec import RuntimePlan, process
-from lamina.containers.starting import process_environment, void
 from lamina.containers.users import resolve_user
 from lamina.errors import Conflict, InvalidInput, RuntimeFailure
 
@@ -23,6 +24,29 @@ if TYPE_CHECKING:
     from lamina.containers.records import Record
 
 _FAILED = 255
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command in a container ended, and what it wrote to its two outputs."""
+
+    exit_code: int
+    output: bytes
+    errors: bytes
+
+
+def captured(parts: Parts, container_id: str, config: ExecConfig) -> ExecResult:
+    """Run the command to its end, its outputs kept in memory."""
+    from lamina.containers.console import Streams
+
+    output, errors = os.memfd_create("output"), os.memfd_create("errors")
+    try:
+        streams = Streams(stdin=None, stdout=output, stderr=errors, signal_proxy=False)
+        code = execute(parts, container_id, config, streams)
+        return ExecResult(_FAILED if code is None else code, _content(output), _content(errors))
+    finally:
+        os.close(output)
+        os.close(errors)
 
 
 def execute(
@@ -94,39 +118,31 @@ def process_of(record: Record, config: ExecConfig) -> dict[str, object]:
 
 
 def _attached(parts: Parts, launch: Launch, streams: Streams) -> int | None:
-    from lamina.containers.attach import connect, relay
-    from lamina.containers.console import SignalProxy, raw_terminal, terminal_size
-    from lamina.containers.watch import send_signal
+    from lamina.containers.attachment import carry, connect, fit_terminal, passing_signals
 
-    def resized() -> None:
-        size = terminal_size(streams)
-        if size is not None:
-            resize(launch.folder, *size)
-
-    detached = False
-    with SignalProxy(
-        enabled=streams.signal_proxy, on_resize=resized if launch.terminal else None
-    ) as signals:
+    ended = True
+    with passing_signals(launch.folder, streams, terminal=launch.terminal) as signals:
         session = parts.monitor.launch(launch)
         try:
             session.attachable()
-            with connect(launch.folder) as connection:
-                if launch.terminal:
-                    resized()  # kept by the monitor until there is a terminal
-                session.proceed()
-                pid = session.created("exec")
-                started = process_start_time(pid)
-                signals.deliver_to(lambda number: void(send_signal(pid, started, number)))
-                with raw_terminal(streams.stdin if launch.terminal else None):
-                    detached = not relay(connection, streams, terminal=launch.terminal)
-            if detached:
+            connection = connect(launch.folder)
+            if launch.terminal:
+                fit_terminal(launch.folder, streams)  # kept until there is a terminal
+            session.proceed()
+            try:
+                signals.deliver_to_process(session.created("exec"))
+            except BaseException:
+                connection.close()
+                raise
+            ended = carry(connection, streams, terminal=launch.terminal)
+            if not ended:
                 return None
             message = session.sync.message()
             code = _FAILED if message is None else message.get("data", _FAILED)
             return code if isinstance(code, int) and code >= 0 else _FAILED
         finally:
             session.close()
-            if not detached:
+            if ended:
                 _discard(launch.folder)
 
 
@@ -136,3 +152,7 @@ def _discard(folder: Path) -> None:
         os.rmdir(folder)
     except FileNotFoundError:
         return
+
+
+def _content(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
