@@ -20,6 +20,7 @@ from containerkit import (
     add_folder,
     add_link,
     busybox_tar,
+    captured,
     mounts_below,
     wait_for,
 )
@@ -592,6 +593,12 @@ class TestCommandLine:
             (container,) = engine.containers.list(all=True)
             assert [line.text for line in container.logs()] == [b"x\n", b"h\n"]
             container.remove()
+
+    def test_starting_what_runs_attaches_to_it(self, kit: Kit) -> None:
+        container = kit.started("sh", "-c", "read x; echo got-$x", open_stdin=True)
+        found = captured(container.start, stdin=b"word\n")
+        assert found.out == b"got-word\n"
+        assert found.code == 0
 
     def test_ctrl_c_reaches_a_container_without_a_terminal(self, kit: Kit) -> None:
         script = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"

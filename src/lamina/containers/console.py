@@ -151,6 +151,18 @@ class SignalProxy:
         for number in early:
             deliver(number)
 
+    def deliver_to_process(self, pid: int) -> None:
+        """The same, for a process that is there now; another with its number gets nothing."""
+        from lamina.containers.monitor import process_start_time
+        from lamina.containers.watch import send_signal
+
+        started = process_start_time(pid)
+
+        def deliver(number: int) -> None:
+            send_signal(pid, started, number)
+
+        self.deliver_to(deliver)
+
     def __enter__(self) -> SignalProxy:
         if self._active:
             numbers: Sequence[int] = _PROXIED if self._enabled else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.containers.starting import network_of
+from lamina.containers.planning import network_of
 
 if TYPE_CHECKING:
     from lamina.containers.parts import Parts

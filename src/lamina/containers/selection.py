@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lamina.containers.starting import network_of
+from lamina.containers.planning import network_of
 from lamina.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:

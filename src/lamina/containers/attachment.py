@@ -1,4 +1,4 @@
-"""Attached to a monitor: bytes between the caller's descriptors and conmon's attach socket.
+"""Attached to a monitor: bytes, signals and the terminal's size, between a caller and conmon.
 
 The socket carries packets. Towards us each begins with a byte that names the stream (2 standard
 output, 3 standard error); from us they are plain input, and shutting down our half ends the
@@ -13,7 +13,15 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from lamina.containers.console import DetachKeys, Streams, parse_detach_keys
+from lamina.containers.console import (
+    DetachKeys,
+    SignalProxy,
+    Streams,
+    parse_detach_keys,
+    raw_terminal,
+    terminal_size,
+)
+from lamina.containers.monitor import resize
 
 _STDOUT = 2
 _STDERR = 3
@@ -35,9 +43,28 @@ def connect(folder: Path) -> socket.socket:
     return found
 
 
-def relay(connection: socket.socket, streams: Streams, *, terminal: bool) -> bool:
-    """Carry bytes until the container closes the socket (True) or the caller detaches (False)."""
-    return _Relay(connection, streams, terminal).run()
+def carry(connection: socket.socket, streams: Streams, *, terminal: bool) -> bool:
+    """Carry bytes until the container closes the socket (True) or the caller detaches (False).
+
+    A terminal of the caller's is in raw mode meanwhile. The connection is closed.
+    """
+    with connection, raw_terminal(streams.stdin if terminal else None):
+        return _Relay(connection, streams, terminal).run()
+
+
+def passing_signals(folder: Path, streams: Streams, *, terminal: bool) -> SignalProxy:
+    """Takes the caller's signals for the container, and its terminal's size for the monitor."""
+    return SignalProxy(
+        enabled=streams.signal_proxy,
+        on_resize=(lambda: fit_terminal(folder, streams)) if terminal else None,
+    )
+
+
+def fit_terminal(folder: Path, streams: Streams) -> None:
+    """Give the container's terminal the size of the caller's."""
+    size = terminal_size(streams)
+    if size is not None:
+        resize(folder, *size)
 
 
 class _Relay:
