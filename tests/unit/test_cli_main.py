@@ -240,3 +240,14 @@ def test_a_bad_configuration_file_is_refused_by_name(text: str, told: str, tmp_p
 def test_a_configuration_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no configuration file"):
         resolve(app({}, config=str(tmp_path / "none.json")))
+
+
+def test_output_is_utf_8_in_every_locale_and_odd_names_come_out_as_they_went_in() -> None:
+    program = [sys.executable, "-c", "from lamina.cli.main import main; main()"]
+    ended = subprocess.run(
+        [*program, "version", "--format", b"\xff\xe2\x80\xa6"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1:strict"},
+        capture_output=True,
+        check=True,
+    )
+    assert ended.stdout == b"\xff\xe2\x80\xa6\n"

@@ -311,6 +311,9 @@ def main() -> None:
     """The console command."""
     signal.signal(signal.SIGTERM, _end)
     _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        # As Docker, whatever the locale; names that are no UTF-8 come out as they went in.
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
