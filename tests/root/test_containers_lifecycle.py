@@ -476,6 +476,15 @@ class TestLogs:
         found = b"".join(line.text for line in container.logs(follow=True))
         assert found == b"1\n2\n3\n"
 
+    def test_following_misses_nothing_and_ends_at_once(self, kit: Kit) -> None:
+        for count in (1, 1000, 50_000):
+            container = kit.started("sh", "-c", f"sleep 0.2; seq 1 {count}")
+            found = b"".join(line.text for line in container.logs(follow=True))
+            ended = time.monotonic()
+            assert found.splitlines()[-1] == str(count).encode()
+            assert container.wait() == 0
+            assert time.monotonic() - ended < 3
+
     def test_without_a_log_there_is_none(self, kit: Kit) -> None:
         host = HostConfig(network_mode="host", log_driver="none")
         container = kit.started("echo", "x", host=host)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lamina.containers.ending import alive, observed, remove, running_conflict
+from lamina.containers.ending import alive, monitored, observed, remove, running_conflict
+from lamina.containers.monitor import noted_exit
 from lamina.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class Container:
             raise Conflict("configured logging driver does not support reading")
         return read_log(
             self._parts.log(self.id),
-            follow=self._runs if follow else None,
+            follow=self._writes if follow else None,
+            end=self._parts.run_folder(self.id),
             tail=tail,
             since_ns=since_ns,
             until_ns=until_ns,
@@ -222,10 +224,15 @@ class Container:
 
         state = self.state
         document = inspection(self._parts, self._record, state)
-        if size:
-            document["SizeRw"] = self.size().size_bytes
-            document["SizeRootFs"] = self.virtual_size_bytes()
-        return document
+        if not size:
+            return document
+        ordered: dict[str, Any] = {}
+        for name, value in document.items():
+            if name == "Mounts":
+                ordered["SizeRw"] = self.size().size_bytes
+                ordered["SizeRootFs"] = self.virtual_size_bytes()
+            ordered[name] = value
+        return ordered
 
     def _read(self) -> Record:
         # A handle that was just made from its row need not read it again.
@@ -235,8 +242,10 @@ class Container:
             self._record = self._parts.records.get(self.id)
         return self._record
 
-    def _runs(self) -> bool:
+    def _writes(self) -> bool:
+        """Whether there may be more in the log: the monitor notes the end after the last of it."""
         record = self._parts.records.find(self.id)
-        if record is None:
+        if record is None or not record.state.running:
             return False
-        return alive(record) if record.state.running else False
+        folder = self._parts.run_folder(self.id)
+        return noted_exit(folder) is None and (monitored(folder) or alive(record))

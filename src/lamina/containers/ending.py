@@ -57,7 +57,7 @@ def observed(parts: Parts, record: Record) -> ContainerState:
         return record.state
     folder = parts.run_folder(record.id)
     code = noted_exit(folder)
-    watched = same_boot and _monitored(folder)
+    watched = same_boot and monitored(folder)
     if code is None and watched:
         return record.state  # it is ending this very moment; the monitor is about to note it
     if watched:
@@ -152,7 +152,7 @@ def wait_noted(folder: Path) -> int | None:
     from lamina.containers.watch import Watch
 
     code = noted_exit(folder)
-    if code is not None or not _monitored(folder):
+    if code is not None or not monitored(folder):
         return noted_exit(folder)
     try:
         monitor = os.pidfd_open(monitor_pid(folder))
@@ -160,7 +160,7 @@ def wait_noted(folder: Path) -> int | None:
         return noted_exit(folder)
     try:
         with Watch(folder) as watch:
-            while (code := noted_exit(folder)) is None and _monitored(folder):
+            while (code := noted_exit(folder)) is None and monitored(folder):
                 watch.wait(process=monitor)
         return noted_exit(folder) if code is None else code
     finally:
@@ -172,7 +172,7 @@ def _kill_monitor(folder: Path) -> None:
     from lamina.containers.watch import send_signal, wait_process
 
     pid = monitor_pid(folder)
-    started = process_start_time(pid) if pid and _monitored(folder) else None
+    started = process_start_time(pid) if pid and monitored(folder) else None
     if started is not None and send_signal(pid, started, signal.SIGKILL):
         wait_process(pid, started)
 
@@ -268,7 +268,7 @@ def _remove_folder(folder: Path) -> None:
                 raise
 
 
-def _monitored(folder: Path) -> bool:
+def monitored(folder: Path) -> bool:
     """Whether the container's monitor lives (and will run the exit command, or is doing so)."""
     pid = monitor_pid(folder)
     if not pid:

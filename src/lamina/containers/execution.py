@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,9 +98,9 @@ def process_of(record: Record, config: ExecConfig) -> dict[str, object]:
     text = config.user or container.user
     # The root as the container sees it, with all that is mounted in it.
     user = resolve_user(text, f"/proc/{record.pid}/root", groups=host.group_add)
-    environment = merge_environment(process_environment(container, user), config.env)
-    if config.tty and not any(entry.startswith("TERM=") for entry in environment):
-        environment = (*environment, "TERM=xterm")
+    # Whether there is a terminal is this command's own matter.
+    own = process_environment(replace(container, tty=config.tty), user)
+    environment = merge_environment(own, config.env)
     privileged = config.privileged or host.privileged
     limit = available()
     capabilities = limit if privileged else chosen(host.cap_add, host.cap_drop, limit)

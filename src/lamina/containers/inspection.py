@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lamina.containers.host_config_document import host_config_document
 from lamina.containers.planning import network_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def inspection(parts: Parts, record: Record, state: ContainerState) -> dict[str,
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": _exec_ids(parts, record, state),
-        "HostConfig": record.host_config.to_json(),
+        "HostConfig": host_config_document(record.host_config),
         "GraphDriver": {
             "Data": dict(parts.layers.metadata(record.id)) or None,
             "Name": record.driver,

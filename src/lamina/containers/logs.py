@@ -9,14 +9,14 @@ is logged with no process of ours alive; Docker's JSON lines would need one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from lamina.values import dataclass
 
 _BLOCK_BYTES = 64 << 10
-_RECHECK_S = 0.5
+_RECHECK_S = 5
 _LONG_LINE_BYTES = 1 << 20
 
 
@@ -33,13 +33,15 @@ def read_log(
     path: Path,
     *,
     follow: Callable[[], bool] | None = None,
+    end: Path | None = None,
     tail: int | None = None,
     since_ns: int | None = None,
     until_ns: int | None = None,
 ) -> Iterator[LogLine]:
     """The log's lines, oldest first; `tail` counts from the end of what is there now.
 
-    With `follow`, goes on as more is written, until `follow()` is false and nothing is left.
+    With `follow`, goes on as more is written, until `follow()` is false and nothing is left;
+    `end` is a folder into which something is renamed when that becomes so.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115 (closed below, also when the caller stops early)
@@ -48,7 +50,11 @@ def read_log(
     with file:
         if tail is not None:
             file.seek(_start_of_tail(file, tail))
-        lines = _lines(file) if follow is None else _followed(file, path, follow)
+        lines = (
+            _lines(file)
+            if follow is None
+            else _followed(file, (path, end) if end else (path,), follow)
+        )
         for line in _joined(lines):
             if since_ns is not None and line.time_ns < since_ns:
                 continue
@@ -113,10 +119,12 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
             yield line[:-1]
 
 
-def _followed(file: BinaryIO, path: Path, running: Callable[[], bool]) -> Iterator[bytes]:
+def _followed(
+    file: BinaryIO, watched: Sequence[Path], running: Callable[[], bool]
+) -> Iterator[bytes]:
     from lamina.containers.watch import Watch
 
-    watch = Watch(path)
+    watch = Watch(*watched)
     rest = b""
     try:
         while True:
@@ -127,7 +135,6 @@ def _followed(file: BinaryIO, path: Path, running: Callable[[], bool]) -> Iterat
                 yield from whole
             if not alive:
                 return
-            # An end changes nothing in the file: look again now and then.
             watch.wait(_RECHECK_S)
     finally:
         watch.close()

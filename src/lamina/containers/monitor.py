@@ -101,7 +101,8 @@ class Session:
 
     def attachable(self) -> None:
         """Of an attached exec: wait until its attach socket is there."""
-        os.read(self._attach_fd, 1 << 12)
+        if not os.read(self._attach_fd, 1 << 12):
+            raise RuntimeFailure("conmon ended before the command could be attached to")
 
     def proceed(self) -> None:
         """Of an attached exec: let the command start, now that the socket is connected."""

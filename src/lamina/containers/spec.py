@@ -93,7 +93,7 @@ class RuntimePlan:
     devices: tuple[DeviceNode, ...] = ()
 
 
-_MASKED_PATHS = (
+MASKED_PATHS = (
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -107,7 +107,7 @@ _MASKED_PATHS = (
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )
-_READ_ONLY_PATHS = (
+READ_ONLY_PATHS = (
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
@@ -133,8 +133,8 @@ def runtime_spec(
     linux: dict[str, Any] = {
         "namespaces": _namespaces(plan),
         "resources": _resources(plan),
-        "maskedPaths": [] if plan.privileged else list(_MASKED_PATHS),
-        "readonlyPaths": [] if plan.privileged else list(_READ_ONLY_PATHS),
+        "maskedPaths": [] if plan.privileged else list(MASKED_PATHS),
+        "readonlyPaths": [] if plan.privileged else list(READ_ONLY_PATHS),
     }
     if plan.cgroup_path:
         linux["cgroupsPath"] = plan.cgroup_path
@@ -186,7 +186,8 @@ def process(plan: RuntimePlan, capabilities: Sequence[str]) -> dict[str, Any]:
         "user": {
             "uid": plan.user.uid,
             "gid": plan.user.gid,
-            "additionalGids": list(plan.user.additional_gids),
+            # With its own group, so that no right is gained by leaving it: CVE-2022-36109.
+            "additionalGids": list(dict.fromkeys((plan.user.gid, *plan.user.additional_gids))),
         },
         "args": list(plan.args),
         "env": list(plan.env),

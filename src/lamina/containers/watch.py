@@ -12,9 +12,9 @@ _IN_DELETE_SELF = 0x400
 
 
 class Watch:
-    """An inotify(7) watch on a file's content, or on what is renamed into a folder."""
+    """An inotify(7) watch on files' contents, and on what is renamed into folders."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, *paths: Path) -> None:
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
@@ -23,7 +23,8 @@ class Watch:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         mask = _IN_MODIFY | _IN_MOVED_TO | _IN_DELETE_SELF
         # Where there is nothing to watch any more, waiting ends by its other conditions.
-        libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask)
+        for path in paths:
+            libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask)
 
     def wait(self, timeout_s: float | None = None, process: int = -1) -> bool:
         """Wait for a change, or for the end of the process of this pidfd; False on a timeout."""
