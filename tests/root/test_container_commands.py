@@ -61,6 +61,8 @@ def test_inspect_is_an_array_indented_by_four(lamina: Lamina, sleeper: str) -> N
 def test_inspect_by_template_type_and_size(lamina: Lamina, sleeper: str) -> None:
     assert lamina.ok("inspect", "-f", "{{json .State.ExitCode}}", "one") == "0\n"
     (found,) = json.loads(lamina.ok("inspect", "-s", "--type", "container", "one"))
+    names = list(found)
+    assert names[names.index("GraphDriver") + 1 :][:3] == ["SizeRw", "SizeRootFs", "Mounts"]
     assert found["SizeRw"] == 0
     assert found["SizeRootFs"] > 0
     assert json.loads(lamina.ok("container", "inspect", "one"))[0]["Id"] == sleeper

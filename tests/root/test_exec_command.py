@@ -53,3 +53,9 @@ def test_exec_that_cannot_be_set_up_is_126(
     done = lamina("exec", *flag, "one", "true")
     assert done.returncode == 126, done
     assert done.stderr.startswith("Error: ")
+
+
+def test_exec_without_a_terminal_knows_of_none(lamina: Lamina) -> None:
+    lamina.ok("run", "-dit", "--name", "one", "--network", "none", "busybox")
+    assert "TERM=" not in lamina.ok("exec", "one", "env")
+    assert "TERM=xterm\r\n" in lamina.ok("exec", "-t", "one", "env")
