@@ -79,6 +79,12 @@ def test_ps_as_json(lamina: Lamina, sleeper: str) -> None:
     )
 
 
+def test_sizes_are_found_out_only_where_they_are_asked_for(lamina: Lamina, sleeper: str) -> None:
+    assert json.loads(lamina.ok("ps", "--format", "json"))["Size"] == "0B"
+    assert "virtual" in json.loads(lamina.ok("ps", "-s", "--format", "json"))["Size"]
+    assert "virtual" in lamina.ok("ps", "--format", "{{json .Size}}")
+
+
 def test_a_bad_template_is_told(lamina: Lamina) -> None:
     done = lamina("ps", "--format", "{{.Nope}}")
     lamina.ok("create", "busybox")

@@ -120,19 +120,24 @@ def _listing(
 
     table = f"{_TABLE}\t{{{{.Size}}}}" if size else _TABLE
     listing = Listing("ContainerContext", _HEADERS, table, template=template, quiet=quiet)
-    shown = _Shown(app, listing.uses, no_trunc=no_trunc)
+    # As Docker: sizes are dear, and `json` alone doesn't ask for them.
+    sizes = size or "Size" in (template or "")
+    shown = _Shown(app, listing.uses, no_trunc=no_trunc, sizes=sizes)
     return listing.render(shown.row(container) for container in containers)
 
 
 class _Shown:
     """What one call shows of each container; nothing that the template doesn't ask for."""
 
-    def __init__(self, app: App, uses: Callable[[str], bool], *, no_trunc: bool) -> None:
+    def __init__(
+        self, app: App, uses: Callable[[str], bool], *, no_trunc: bool, sizes: bool
+    ) -> None:
         import time
 
         self._app = app
         self._uses = uses
         self._no_trunc = no_trunc
+        self._sizes = sizes
         self._now_s = time.time()
         self._images: dict[str, str | None] = {}
 
@@ -160,7 +165,7 @@ class _Shown:
             row["Status"] = status(state, self._now_s)
             row["Ports"] = self._ports(container) if state.running else ""
         if uses("Size"):
-            row["Size"] = self._size(container)
+            row["Size"] = self._size(container) if self._sizes else "0B"
         if uses("Mounts") or uses("LocalVolumes"):
             row |= self._mounts(container)
         if uses("Networks"):
@@ -213,11 +218,11 @@ class _Shown:
         return f"{written} (virtual {size(container.virtual_size_bytes())})"
 
     def _mounts(self, container: Container) -> dict[str, str]:
-        mounts = container.inspect()["Mounts"]
-        names = [mount.get("Name") or mount["Source"] for mount in mounts]
+        mounts = container.mount_points
+        names = [str(mount["name"] or mount["source"]) for mount in mounts]
         if not self._no_trunc:
             names = [truncate(name, _NAME_WIDTH) for name in names]
-        local = sum(mount.get("Driver") == "local" for mount in mounts)
+        local = sum(bool(mount["name"]) for mount in mounts)
         return {"Mounts": ",".join(names), "LocalVolumes": str(local)}
 
 
