@@ -168,8 +168,8 @@ def test_running_out_of_memory_is_told_and_leaves_no_file_with_the_caller(
     os.chdir(tmp_path)
     try:
         done = lamina(
-            "run", "--name", "one", "-m", "8m", "--network", "none", "busybox",
-            "sh", "-c", "head -c 60000000 /dev/zero | tail",
+            "run", "--name", "one", "-m", "32m", "--network", "none", "busybox",
+            "sh", "-c", "head -c 90000000 /dev/zero | tail",
         )  # fmt: skip
     finally:
         os.chdir(here)
