@@ -281,6 +281,43 @@ def test_an_interrupt_ends_the_build_and_its_command(shell: Shell) -> None:
     assert shell.images() == ["alpine:latest"]
 
 
+def test_a_terminated_build_ends_its_command(shell: Shell) -> None:
+    shell.write("Dockerfile", "FROM alpine\nRUN echo started; sleep 600\n")
+    with subprocess.Popen(
+        [LAMINA, "build", "--network", "none", "."],
+        stderr=subprocess.PIPE,
+        cwd=shell.folder,
+        env=shell.environment,
+    ) as build:
+        assert build.stderr is not None
+        while not re.match(rb"#5 [\d.]+ started", line := build.stderr.readline()):
+            assert line
+        build.terminate()
+        rest = build.stderr.read()
+        assert build.wait(timeout=TIMEOUT_S) == 128 + signal.SIGTERM
+    assert b"CANCELED" in rest
+    assert b"Traceback" not in rest
+
+
+@pytest.mark.parametrize("line", [rb"#1 ", rb"#3 DONE", rb"#4 CACHED", rb"#5 \[2/2\] RUN"])
+def test_a_build_terminated_anywhere_leaves_nothing(shell: Shell, line: bytes) -> None:
+    shell.write("Dockerfile", "FROM alpine\nRUN sleep 600\n")
+    with subprocess.Popen(
+        [LAMINA, "build", "--network", "none", "."],
+        stderr=subprocess.PIPE,
+        cwd=shell.folder,
+        env=shell.environment,
+    ) as build:
+        assert build.stderr is not None
+        while not re.match(line, read := build.stderr.readline()):
+            assert read
+        build.terminate()
+        rest = build.stderr.read()
+        assert build.wait(timeout=TIMEOUT_S) == 128 + signal.SIGTERM
+    assert b"ERROR" not in rest
+    assert b"Traceback" not in rest
+
+
 def test_builder_prune_says_what_it_freed(shell: Shell) -> None:
     text = "FROM alpine\nRUN echo 123456 > /a\n"
     assert shell("build", "-q", "-t", "x", "--network", "none", "-", stdin=text).returncode == 0

@@ -120,6 +120,8 @@ class Executor:
                 mounts=self._mounts(step, network, snapshot),
             )
             with self._lock:
+                if self._cancelled.is_set():
+                    raise Cancelled("the build was cancelled")
                 self._running.add(snapshot)
             # Should this process die, whoever opens the root next ends what it left running.
             self._operation.scratch(PROCESS, "", snapshot)

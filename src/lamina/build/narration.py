@@ -95,7 +95,7 @@ class Telling:
         at_s = self._narrator.now_s()
         if error is None:
             self._narrator.tell(Finished(self.number, at_s, self.cached))
-        elif isinstance(error, Cancelled | KeyboardInterrupt):
+        elif isinstance(error, Cancelled) or not isinstance(error, Exception):
             self._narrator.tell(Finished(self.number, at_s, cancelled=True))
         else:
             reason = error.cause if isinstance(error, BuildFailed) else error

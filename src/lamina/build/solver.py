@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, as_completed
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lamina.build.outline import Origin
 from lamina.build.refusals import Place
 from lamina.build.sources import Gathered, Gatherer
 from lamina.build.steps import CopyStep, Plan, PlannedStage, Step
+from lamina.build.threads import accept_interrupts, join_for_certain, start_uninterrupted
 from lamina.build.tree import Tree
 from lamina.digests import ChainID
 from lamina.errors import Cancelled, LaminaError
@@ -59,17 +61,29 @@ class Solver:
     def solve(self, planned: Plan) -> Reached:
         """Carry out every stage of the plan; what the last of them came to."""
         self._begin_from(planned)
-        futures: dict[int, Future[Reached]] = {}
-        with ThreadPoolExecutor(len(planned.stages), thread_name_prefix="stage") as pool:
-            for stage in planned.stages:
-                futures[stage.index] = pool.submit(self._stage, stage, futures)
-            try:
-                for future in as_completed(futures.values()):
-                    future.result()
-            except BaseException:
-                self._executor.cancel()
-                raise
+        futures: dict[int, Future[Reached]] = {stage.index: Future() for stage in planned.stages}
+        threads = [
+            threading.Thread(
+                target=self._fulfil, args=(stage, futures), name=f"stage {stage.index}"
+            )
+            for stage in planned.stages
+        ]
+        stop: Callable[[], None] | None = self._executor.cancel
+        try:
+            start_uninterrupted(threads)
+            for future in as_completed(futures.values()):
+                future.result()
+            stop = None
+        finally:
+            join_for_certain(threads, stop)
         return futures[planned.stages[-1].index].result()
+
+    def _fulfil(self, stage: PlannedStage, futures: Mapping[int, Future[Reached]]) -> None:
+        try:
+            accept_interrupts()
+            futures[stage.index].set_result(self._stage(stage, futures))
+        except BaseException as error:
+            futures[stage.index].set_exception(error)
 
     def _begin_from(self, planned: Plan) -> None:
         """Hold on to the base images; stages that begin from one image share the telling of it."""

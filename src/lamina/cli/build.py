@@ -77,7 +77,6 @@ def command(
     target: str,
     context: str,
 ) -> int:
-    from lamina.build.builder import Builder
     from lamina.build.refusals import BuildFailed
 
     if progress not in _PROGRESS:
@@ -88,10 +87,7 @@ def command(
         )
     request = _request(context, file, tags, args, labels, target, network, app)
     request = _without_cache(request) if no_cache else request
-    engine = app.engine
-    builder = Builder(
-        engine.root, engine.layers, engine.images, engine.networks, runtime=app.settings.runtime
-    )
+    builder = app.engine.builder
     drawn = _drawer("quiet" if quiet else progress, colours=not app.environment.get("NO_COLOR"))
     try:
         try:

@@ -19,14 +19,12 @@ from lamina.cli.context import App
 @click.option("-f", "--force", is_flag=True, help="Do not prompt for confirmation")
 @click.pass_obj
 def command(app: App, everything: bool, force: bool) -> int:
-    from lamina.build.cache import BuildCache
     from lamina.cli.units import size
 
     which = "all" if everything else "all dangling"
     if not force and not _agreed(f"This will remove {which} build cache."):
         return 0
-    engine = app.engine
-    pruned = BuildCache(engine.root, engine.layers).prune(everything=everything)
+    pruned = app.engine.builder.cache.prune(everything=everything)
     if pruned.records:
         print("Deleted build cache objects:")
         for record in pruned.records:
