@@ -142,8 +142,9 @@ picture=$("$venv/bin/python" "$repository/scripts/layer_stack.py" "$LAMINA_ROOT"
     ${bold:+--colour} --storage-driver "$driver")
 
 if [[ -n $keep ]]; then
-    say "Left as it is. To look around:"
+    say "Left as it is. To look around, and to remove it:"
     printf 'export PATH=%s:$PATH LAMINA_ROOT=%s\n' "$venv/bin" "$LAMINA_ROOT"
+    printf 'lamina rm -f $(lamina ps -aq); rm -r %s\n' "$work"
 else
     say "Their writable layers go with them; the image stays until it is removed too."
     run lamina rm -f my_container_1 my_container_2 my_container_3 my_container_4 my_container_5
