@@ -4,7 +4,7 @@
 
 The whole language: trimming, comments, variables, pipelines, if, range, with, break, continue,
 define, template and block, and the functions of Go and of Docker (`functions`). Every error is a
-`TemplateError`. What Python values stand for is told in `printing`.
+`TemplateError`. What Python values stand for is told in `values`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lamina.cli.gotemplate.encoding import go_json
 from lamina.cli.gotemplate.evaluator import Evaluation
 from lamina.cli.gotemplate.functions import FUNCTIONS, Function
 from lamina.cli.gotemplate.nodes import (
@@ -26,7 +27,7 @@ from lamina.cli.gotemplate.nodes import (
     Variable,
 )
 from lamina.cli.gotemplate.parser import Parser, TemplateError
-from lamina.cli.gotemplate.printing import Map, Struct, go_json
+from lamina.cli.gotemplate.values import Map, Struct
 
 __all__ = ["FUNCTIONS", "Function", "Map", "Struct", "Template", "TemplateError", "go_json"]
 

@@ -24,7 +24,9 @@ from lamina.cli.gotemplate.nodes import (
     Variable,
 )
 from lamina.cli.gotemplate.parser import TemplateError
-from lamina.cli.gotemplate.printing import Struct, go_quote, go_value, type_name
+from lamina.cli.gotemplate.printing import go_value
+from lamina.cli.gotemplate.strconv import go_quote
+from lamina.cli.gotemplate.values import Struct, type_name
 
 
 class _Missing:

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lamina.cli.gotemplate.printing import (
-    Map,
-    Struct,
-    go_json,
-    go_value,
-    sprint,
-    sprintf,
-    sprintln,
-    type_name,
-)
+from lamina.cli.gotemplate.encoding import go_json
+from lamina.cli.gotemplate.printing import go_value, sprint, sprintf, sprintln
+from lamina.cli.gotemplate.values import Map, Struct, type_name
 
 __all__ = ["FUNCTIONS", "CallError", "Function", "is_true"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lamina.cli.gotemplate.printing import go_quote
+from lamina.cli.gotemplate.strconv import go_quote
 
 
 class Token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.cli.gotemplate.printing import go_quote
+from lamina.cli.gotemplate.strconv import go_quote
 
 _SIMPLE_ESCAPES = {
     "a": 7,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.cli.gotemplate.printing import go_quote
+from lamina.cli.gotemplate.strconv import go_quote
 
 
 class Node:

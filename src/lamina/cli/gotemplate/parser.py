@@ -23,7 +23,7 @@ from lamina.cli.gotemplate.nodes import (
     Text,
     Variable,
 )
-from lamina.cli.gotemplate.printing import go_quote
+from lamina.cli.gotemplate.strconv import go_quote
 
 
 class TemplateError(Exception):

@@ -1,71 +1,12 @@
-"""How Go prints values: `fmt.Sprint`, `fmt.Sprintf` and `encoding/json`, over Python values.
-
-A str, int, float, bool, complex, list, dict or None stands for Go's string, int, float64, bool,
-complex128, slice, map and nil; a `Struct` for a struct. Strings are bytes to Go: where bytes
-matter (length, index, hexadecimal), they are those of UTF-8.
-"""
+"""Printing as Go's fmt does: `Sprint`, `Sprintln` and `Sprintf`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Map", "Struct", "go_json", "go_quote", "sprint", "sprintf", "sprintln", "type_name"]
-
-
-class Struct(dict[str, Any]):
-    """A record with a fixed set of fields; one that holds a function has a method."""
-
-    def __init__(
-        self,
-        type_name: str,
-        fields: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
-        *,
-        is_raw: bool = False,
-        missing_is_no_value: bool = False,
-    ) -> None:
-        super().__init__(fields)
-        self.type_name = type_name
-        # Decoded from JSON: a missing field is told as a missing key.
-        self.is_raw = is_raw
-        self.missing_is_no_value = missing_is_no_value
-
-
-class Map(dict[str, Any]):
-    """A map whose missing keys read as `zero` when indexed, as those of Go's typed maps do."""
-
-    def __init__(self, fields: Mapping[str, Any], zero: Any) -> None:
-        super().__init__(fields)
-        self.zero = zero
-
-
-def type_name(value: Any) -> str:
-    """Go's name for the type of a value."""
-    if isinstance(value, Struct):
-        return value.type_name
-    if isinstance(value, Map):
-        return f"map[string]{type_name(value.zero) if value.zero is not None else 'interface {}'}"
-    if isinstance(value, (list, tuple)):
-        if value and all(isinstance(each, str) for each in value):
-            return "[]string"
-        return "[]interface {}"
-    for kind, name in _TYPE_NAMES:
-        if isinstance(value, kind):
-            return name
-    return "func" if callable(value) else "interface {}"
-
-
-_TYPE_NAMES: tuple[tuple[type, str], ...] = (
-    (bool, "bool"),
-    (int, "int"),
-    (float, "float64"),
-    (complex, "complex128"),
-    (str, "string"),
-    (dict, "map[string]interface {}"),
-)
-
-
-# -- fmt.Sprint and its kin --
+from lamina.cli.gotemplate.strconv import go_float, go_quote, hexadecimal
+from lamina.cli.gotemplate.values import Struct, type_name
 
 
 def sprint(values: Iterable[Any]) -> str:
@@ -89,42 +30,6 @@ def sprintln(values: Iterable[Any]) -> str:
 def go_value(value: Any) -> str:
     """A value as %v prints it."""
     return _Verb("v").format(value)
-
-
-def go_float(value: float, verb: str = "g", precision: int = -1) -> str:
-    """strconv.FormatFloat."""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "+Inf" if value > 0 else "-Inf"
-    if precision >= 0:
-        return f"{value:.{max(precision, verb in 'gG')}{verb}}"
-    mantissa, exponent, sign = _shortest(value)
-    if verb in "gG" and -4 <= exponent < 6:
-        verb = "f"
-    if verb in "fF":
-        if exponent < 0:
-            return f"{sign}0.{'0' * (-exponent - 1)}{mantissa}".removesuffix(".0")
-        whole = mantissa[: exponent + 1].ljust(exponent + 1, "0")
-        rest = mantissa[exponent + 1 :]
-        return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
-    letter = "E" if verb in "EG" else "e"
-    digits = mantissa[0] + ("." + mantissa[1:] if len(mantissa) > 1 else "")
-    return f"{sign}{digits}{letter}{'-' if exponent < 0 else '+'}{abs(exponent):02}"
-
-
-def _shortest(value: float) -> tuple[str, int, str]:
-    """The fewest digits that read back as this value, its decimal exponent, and its sign."""
-    text = repr(value)
-    sign = "-" if text.startswith("-") else ""
-    number, _, power = text.removeprefix("-").partition("e")
-    whole, _, fraction = number.partition(".")
-    digits = whole + fraction
-    stripped = digits.lstrip("0")
-    if not stripped:
-        return "0", 0, sign
-    exponent = len(whole) - 1 - (len(digits) - len(stripped)) + int(power or 0)
-    return stripped.rstrip("0") or "0", exponent, sign
 
 
 def sprintf(form: str, values: list[Any]) -> str:
@@ -364,7 +269,7 @@ class _Verb:
     def _float(self, value: float) -> str:
         letter = "g" if self.letter == "v" else self.letter
         if letter in "xX":
-            text = _hexadecimal(value)
+            text = hexadecimal(value)
             return self._pad(text.upper() if letter == "X" else text)
         if letter not in "eEfFgG":
             return self._bad(value)
@@ -406,13 +311,6 @@ class _Verb:
         return self._bad(value)
 
 
-def _hexadecimal(value: float) -> str:
-    """Go's %x of a floating-point number: `0x1.cp+01`."""
-    mantissa, _, power = value.hex().partition("p")
-    mantissa = mantissa.rstrip("0").removesuffix(".") if "." in mantissa else mantissa
-    return f"{mantissa}p{power[0]}{power[1:].zfill(2)}"
-
-
 _BASES = {
     "v": ("d", ""),
     "d": ("d", ""),
@@ -428,77 +326,3 @@ def _character(code: int) -> str:
     if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         return "�"
     return chr(code)
-
-
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    "\\": "\\\\",
-}
-
-
-def go_quote(text: str, mark: str = '"', *, ascii_only: bool = False) -> str:
-    """strconv.Quote."""
-    out = [mark]
-    for letter in text:
-        code = ord(letter)
-        if letter == mark:
-            out.append(f"\\{mark}")
-        elif letter in _ESCAPES:
-            out.append(_ESCAPES[letter])
-        elif 0xDC80 <= code <= 0xDCFF:
-            out.append(f"\\x{code - 0xDC00:02x}")
-        elif letter.isprintable() and (letter.isascii() or not ascii_only):
-            out.append(letter)
-        elif code < 0x80:
-            out.append(f"\\x{code:02x}")
-        elif code < 0x10000:
-            out.append(f"\\u{code:04x}")
-        else:
-            out.append(f"\\U{code:08x}")
-    out.append(mark)
-    return "".join(out)
-
-
-# -- encoding/json --
-
-
-def go_json(value: Any) -> str:
-    """JSON as Go's encoder writes it, compact, HTML characters left alone; maps sorted by key."""
-    import json
-
-    return _json(value, json.dumps)
-
-
-def _json(value: Any, dumps: Callable[..., str]) -> str:
-    if isinstance(value, dict):
-        items = value.items() if isinstance(value, Struct) else sorted(value.items())
-        body = ",".join(
-            f"{_json(key, dumps)}:{_json(each, dumps)}" for key, each in items if not callable(each)
-        )
-        return f"{{{body}}}"
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(_json(each, dumps) for each in value)}]"
-    if isinstance(value, str):
-        text = value.encode(errors="replace").decode() if not value.isascii() else value
-        quoted = dumps(text, ensure_ascii=False)
-        return quoted.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    if isinstance(value, float):
-        return _json_float(value)
-    if value is None or isinstance(value, (bool, int)):
-        return dumps(value)
-    raise ValueError(f"json: unsupported type: {type_name(value)}")
-
-
-def _json_float(value: float) -> str:
-    if value != value or value in (float("inf"), float("-inf")):
-        raise ValueError(f"json: unsupported value: {go_float(value)}")
-    if value == 0 or 1e-6 <= abs(value) < 1e21:
-        return go_float(value, "f")
-    text = go_float(value, "e")
-    return text[:-2] + text[-1] if text[-4:-1] == "e-0" else text
