@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -54,3 +55,6 @@ def engine_root(scratch_filesystem: Path) -> Iterator[Path]:
         for target in sorted(mounts, key=len, reverse=True):
             subprocess.run(["umount", "-l", target], check=False)
         shutil.rmtree(root, ignore_errors=True)
+        # What a root keeps until the next boot goes by the name that its path gives it.
+        key = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+        shutil.rmtree(Path("/run/lamina") / key, ignore_errors=True)
