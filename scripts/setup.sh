@@ -1,14 +1,15 @@
+# shellcheck shell=bash
 # What the scripts share; to be sourced. Needs bash, root, apt-get, python3 (3.11 or newer) and pip.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$repository/.venv
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
-    bold=$'\e[1m' dim=$'\e[2m' cyan=$'\e[36m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+    bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 else
-    bold='' dim='' cyan='' green='' red='' plain=''
+    bold='' dim='' green='' red='' plain=''
 fi
-readonly repository venv bold dim cyan green red plain
+readonly repository venv bold dim green red plain
 
 fail() {
     printf '%s%s%s\n' "$red" "$*" "$plain" >&2
