@@ -108,7 +108,8 @@ def _with_homes(root: Path) -> Iterator[str]:
         if name in present and _holds_something(root / name):
             yield name
     for name in sorted(set(present).difference(PREFERRED, _NOT_DRIVERS)):
-        if _is_driver(name) and _holds_something(root / name):
+        # A file is nobody's home; asking the installed packages costs more than a whole `ps`.
+        if os.path.isdir(root / name) and _is_driver(name) and _holds_something(root / name):
             yield name
 
 
