@@ -151,8 +151,10 @@ class Staging:
         if self._lock is None:
             return None
         aside = self._home._aside(self.id)
-        os.rename(self.path, aside)
-        self._release()
+        try:
+            os.rename(self.path, aside)
+        finally:  # on a full disk it may stay where it is: then it is as a dead maker's
+            self._release()
         return aside
 
     def _release(self) -> None:

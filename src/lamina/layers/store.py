@@ -89,6 +89,7 @@ class LayerStore:
             stored = self._contents.adopt(op, parent, expected)
             if stored is not None:
                 return stored
+        self.root.require_room()
         if len(parents) >= self.driver.capabilities.max_chain:
             raise Unsupported(
                 f"max depth exceeded: the storage driver {self._name} stacks"
@@ -129,7 +130,7 @@ class LayerStore:
                 hides_all_below=False,
                 boot_id=self.root.boot_id,
             )
-            with self._staged_content(op, content.cache_id):
+            with self._staged_content(op, content.cache_id), self.root.room_to_undo():
                 self.driver.commit(snapshot_id, content.cache_id)
                 journal.rename(self._contents.journal(content.cache_id))
                 with self.root.database.transaction():
@@ -296,7 +297,7 @@ class LayerStore:
         cache_id = _new_cache_id()
         journal = op.folder / f"{cache_id}.journal"
         with self._staged_content(op, cache_id):
-            with self.driver.begin_layer(cache_id, parents) as writer:
+            with self.driver.begin_layer(cache_id, parents) as writer, self.root.room_to_undo():
                 with JournalWriter(journal) as record:
                     extracted = writer.apply(TarReader(tar, recorder=record))
                     diff_id = tar.finish()
@@ -344,6 +345,7 @@ class LayerStore:
         size_limit_bytes: int | None,
         beneath: ChainID | None,
     ) -> None:
+        self.root.require_room()
         op.begin()
         if parent is not None:
             self._contents.check(parent)
@@ -357,7 +359,7 @@ class LayerStore:
                 op.stage("snapshot", self._name, snapshot_id)
             self.records.add_snapshot(snapshot_id, kind, parent)
         try:
-            with translated(f"preparing snapshot {snapshot_id}"):
+            with translated(f"preparing snapshot {snapshot_id}"), self.root.room_to_undo():
                 self.driver.prepare(snapshot_id, parents, size_limit_bytes=size_limit_bytes)
         except BaseException:
             op.remove("snapshot", self._name, snapshot_id)

@@ -10,7 +10,6 @@ two writers queue instead of failing half-way; a transaction within a transactio
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 
 from lamina.errors import Corrupt, OutOfSpace, PermissionDenied, Unsupported
 from lamina.store import schema
+from lamina.store.reserve import has_room
 
 BUSY_TIMEOUT_MS = 60_000
 _BESIDE_BYTES = 64 << 10
@@ -189,7 +189,10 @@ def _translated(path: Path) -> Iterator[None]:
         raise  # a broken promise of ours, or a name taken: the caller knows which
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
+        full = code == sqlite3.SQLITE_FULL
+        if code == sqlite3.SQLITE_IOERR:  # what it says of a full disk for the files beside its own
+            full = not has_room(str(path.parent), _BESIDE_BYTES)
+        if full:
             raise OutOfSpace(
                 f"no space left on device: {path}", remedy="free some space, then try again"
             ) from error
@@ -206,18 +209,3 @@ def _translated(path: Path) -> Iterator[None]:
                 remedy="run as root, on a filesystem that can be written",
             ) from error
         raise
-
-
-def _is_full(path: Path) -> bool:
-    """Whether a failed write means a full disk: SQLite hides that of the files beside the database.
-
-    Tried, not asked: some filesystems count as free what they give to nobody.
-    """
-    try:
-        descriptor = os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-        try:
-            return os.write(descriptor, bytes(_BESIDE_BYTES)) < _BESIDE_BYTES
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from lamina.errors import LaminaError, OutOfSpace, PermissionDenied
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
 
 
@@ -29,7 +29,7 @@ def meaning(error: OSError, doing: str) -> Exception:
     where = f": {_text(error.filename)}" if error.filename else ""
     reason = (error.strerror or str(error)).lower()
     told: LaminaError
-    if error.errno in _FULL:
+    if error.errno in FULL:
         told = OutOfSpace(
             f"{doing}: {reason}{where}", remedy="free some space on that filesystem, then try again"
         )
@@ -39,6 +39,11 @@ def meaning(error: OSError, doing: str) -> Exception:
     else:
         return error
     return told
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, translated or not, tells of a full disk."""
+    return isinstance(error, OutOfSpace) or (isinstance(error, OSError) and error.errno in FULL)
 
 
 def _text(filename: object) -> str:

@@ -113,6 +113,7 @@ class Operation:
                     self.root.flush()
                 self.root.recovery.finish(self.id, succeeded=True)
             else:
+                self.root.make_way(error)
                 try:
                     self.root.recovery.finish(self.id, succeeded=False)
                 except Exception as second:  # the first error is the one to be told

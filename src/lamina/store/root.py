@@ -2,6 +2,7 @@
 
 ```
 lamina.db                 metadata (database.py)                           0600
+reserve                   room to work in on a full disk (reserve.py)      0600
 blobs/sha256/<hex>        content store (blobs.py)                         0700
 layers/<cache id>.journal the tar of a layer without its file contents     0700
 <driver>/                 the driver's home, its own layout
@@ -32,8 +33,9 @@ from lamina.errors import Conflict, InvalidInput, LaminaError, PermissionDenied
 from lamina.store import locks
 from lamina.store.blobs import ContentStore
 from lamina.store.database import Database
-from lamina.store.failures import translated
+from lamina.store.failures import is_full, translated
 from lamina.store.operations import Operation, Recovery, remove_tree
+from lamina.store.reserve import Reserve
 
 DATABASE_NAME = "lamina.db"
 RUN_FOLDER = Path("/run/lamina")
@@ -53,9 +55,12 @@ _MAY_STAND_IN_A_NEW_ROOT = {*_FOLDERS, "lost+found"}
 class DataRoot:
     """An open data root. Made by `DataRoot.open`."""
 
-    def __init__(self, path: Path, database: Database, boot_id: str | None) -> None:
+    def __init__(
+        self, path: Path, database: Database, reserve: Reserve, boot_id: str | None
+    ) -> None:
         self.path = path
         self.database = database
+        self._reserve = reserve
         self.tmp = path / "tmp"
         self.layers = path / "layers"
         self.containers = path / "containers"
@@ -82,7 +87,9 @@ class DataRoot:
             try:
                 if not os.path.exists(path / DATABASE_NAME):
                     _make(path)
-                return cls(path, Database.connect(path / DATABASE_NAME), boot_id)
+                reserve = Reserve(path)
+                reserve.make_room()
+                return cls(path, Database.connect(path / DATABASE_NAME), reserve, boot_id)
             except (NotADirectoryError, FileExistsError):
                 raise InvalidInput(
                     f"the data root {path} is not a folder", remedy="name a folder by --root"
@@ -164,6 +171,24 @@ class DataRoot:
             ended.set()
             thread.join()
 
+    def require_room(self) -> None:
+        """OutOfSpace on a full disk; called before what grows the root."""
+        self._reserve.require()
+
+    def make_way(self, error: BaseException) -> None:
+        """If this error tells of a full disk, have room to clean up after it."""
+        if is_full(error):
+            self._reserve.give_up()
+
+    @contextmanager
+    def room_to_undo(self) -> Iterator[None]:
+        """`make_way` for an error that leaves the block: the innermost of those that clean up."""
+        try:
+            yield
+        except BaseException as error:
+            self.make_way(error)
+            raise
+
     def lay_out(self) -> None:
         """Make the folders of the root that are missing."""
         _lay_out(self.path)
@@ -171,6 +196,7 @@ class DataRoot:
     def close(self) -> None:
         """Let the database go."""
         self.database.close()
+        self._reserve.take_back()
 
     def __enter__(self) -> Self:
         return self
