@@ -13,13 +13,13 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
 
 from lamina.cli.command import UsageMistake
 from lamina.cli.context import App
-from lamina.values import dataclass
 
 SUMMARY = "A container engine with layers and storage drivers at its heart"
 

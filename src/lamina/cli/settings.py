@@ -12,10 +12,10 @@ for the kernel's boot id, so that a test can have a reboot.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import InvalidInput, NotFound
-from lamina.values import dataclass, field
 
 if TYPE_CHECKING:
     from lamina.cli.context import App

@@ -7,10 +7,8 @@ image's own configuration is `merged`: what the command line left open, the imag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-from lamina.values import dataclass, field
 
 DEFAULT_SHM_BYTES = 64 << 20
 

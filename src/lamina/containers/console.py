@@ -7,10 +7,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 from lamina.errors import InvalidInput
-from lamina.values import dataclass
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-
-from lamina.values import dataclass
 
 _BLOCK_BYTES = 64 << 10
 _RECHECK_S = 5

@@ -25,12 +25,12 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lamina.containers.runtime import SEARCH_PATH, Runtime, failure, find_program
 from lamina.errors import RuntimeFailure, Unsupported
-from lamina.values import dataclass
 
 # A path may hold any UTF-8; conmon reads its arguments by the locale's encoding.
 _ENVIRONMENT = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.containers.records import ContainerRecords
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.containers.monitor import Monitor

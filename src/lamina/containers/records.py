@@ -10,6 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from lamina.containers.config import ContainerConfig, HostConfig
 from lamina.containers.state import CREATED, EXITED, RUNNING, ContainerState
 from lamina.digests import ImageID
 from lamina.errors import Conflict, InvalidInput, NotFound
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.store.database import Database, Transaction

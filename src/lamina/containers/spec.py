@@ -8,11 +8,11 @@ touches the machine, so every container that Lamina would start can be printed a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lamina.containers.capabilities import KNOWN, chosen
 from lamina.containers.seccomp import default_profile
-from lamina.values import dataclass, field
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_NETWORK = "host"

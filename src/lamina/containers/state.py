@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.values import dataclass
+from dataclasses import dataclass
 
 CREATED = "created"
 RUNNING = "running"

@@ -59,11 +59,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
 from lamina.errors import InvalidInput
-from lamina.values import dataclass, field
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -22,11 +22,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from lamina.errors import Corrupt, LaminaError, PermissionDenied, Unsupported
 from lamina.linux import syscalls
 from lamina.linux.mounts import Mount
-from lamina.values import dataclass
 
 MAX_LOWERS = 500
 MAX_LOWERS_ONE_STRING = 127

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.errors import Conflict, InvalidInput, Unsupported
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.drivers.contract import StorageDriver

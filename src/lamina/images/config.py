@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 from lamina.digests import ChainID, DiffID, ImageID, chain_ids
 from lamina.errors import InvalidInput
 from lamina.images.times import parse_rfc3339, rfc3339
-from lamina.values import dataclass, field
 
 SIZE_LIMIT_BYTES = 8 << 20
 """No configuration, manifest or index larger than this is read."""

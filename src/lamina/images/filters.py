@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from lamina.errors import InvalidInput
 from lamina.images.reference import Reference
 from lamina.images.times import parse_rfc3339
-from lamina.values import dataclass
 
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")

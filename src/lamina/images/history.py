@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lamina.digests import ImageID
 from lamina.images.config import ImageConfig
-from lamina.values import dataclass
 
 MISSING = "<missing>"
 

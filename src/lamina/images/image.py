@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lamina.digests import ChainID, ImageID
 from lamina.images.config import ImageConfig
 from lamina.images.reference import Reference
-from lamina.values import dataclass, field
 
 
 @dataclass(frozen=True)

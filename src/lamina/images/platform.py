@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os as system
+from dataclasses import dataclass
 
 from lamina.errors import InvalidInput
-from lamina.values import dataclass
 
 _ARCHITECTURES = {
     "x86_64": "amd64",

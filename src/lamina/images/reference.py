@@ -10,12 +10,11 @@ package comment.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 from lamina.digests import Digest
 from lamina.errors import InvalidInput
-from lamina.values import dataclass
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

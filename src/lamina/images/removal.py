@@ -7,11 +7,11 @@ refusals. Pure: the caller reads the state, asks here, and carries the answer ou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lamina.digests import ImageID
 from lamina.errors import Conflict
 from lamina.images.reference import Reference
-from lamina.values import dataclass
 
 _RUNNING = frozenset(("running", "paused", "restarting"))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lamina.digests import ChainID, ImageID
@@ -24,7 +25,6 @@ from lamina.images.config import ImageConfig
 from lamina.images.image import Deleted, Image, Removal, Untagged
 from lamina.images.records import ImageRecords
 from lamina.images.reference import Reference
-from lamina.values import dataclass
 
 __all__ = ["Image", "ImageStore", "Pruned"]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamina.digests import ChainID, DiffID, chain_id
 from lamina.errors import NotFound
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.store.database import Database

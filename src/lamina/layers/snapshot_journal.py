@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from lamina.layers.journal import JournalWriter
 from lamina.layers.pipeline import TarStream
 from lamina.tar.entry import Kind
 from lamina.tar.reader import TarReader
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.drivers.contract import StorageDriver

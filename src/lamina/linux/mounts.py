@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lamina.linux import syscalls as sys
-from lamina.values import dataclass
 
 _FLAGS = {
     "defaults": 0,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lamina.errors import Conflict, Unsupported
 from lamina.networks.ports import PortMapping
-from lamina.values import dataclass
 
 _ANY = ("", "0.0.0.0", "::")
 _EPHEMERAL = (32768, 60999)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 
 from lamina.networks.ports import PortMapping
-from lamina.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

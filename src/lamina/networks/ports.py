@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from lamina.errors import InvalidInput
-from lamina.values import dataclass
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 

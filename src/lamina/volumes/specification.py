@@ -9,11 +9,11 @@ of the host (`private`, `rprivate`, `shared`, `rshared`, `slave`, `rslave`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from posixpath import normpath
 from typing import Any
 
 from lamina.errors import InvalidInput
-from lamina.values import dataclass
 
 _PROPAGATION = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")

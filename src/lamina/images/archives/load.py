@@ -8,6 +8,7 @@ at any moment leaves what was there before.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -19,7 +20,6 @@ from lamina.images.archives.plan import LayerSource, LegacyImage, Plan, PlannedI
 from lamina.images.archives.source import Archive, CheckedStream, open_archive
 from lamina.images.platform import Platform
 from lamina.images.reference import Reference
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.images.store import ImageStore

@@ -8,6 +8,7 @@ platforms for one image, the wanted one is taken; what is no image (attestations
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lamina.digests import Digest
 from lamina.errors import InvalidInput
@@ -23,7 +24,6 @@ from lamina.images.archives.source import Archive, CheckedStream, read_member
 from lamina.images.config import LAYER_LIMIT, SIZE_LIMIT_BYTES, parse_json
 from lamina.images.platform import Platform
 from lamina.images.reference import Reference
-from lamina.values import dataclass
 
 LAYOUT = "oci-layout"
 INDEX = "index.json"

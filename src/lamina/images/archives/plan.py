@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lamina.digests import DiffID, Digest
 from lamina.errors import InvalidInput
 from lamina.images.config import ImageConfig
 from lamina.images.reference import Reference
-from lamina.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

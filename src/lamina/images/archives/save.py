@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -30,7 +31,6 @@ from lamina.images.archives.oci import (
 )
 from lamina.images.image import Image
 from lamina.images.reference import Reference
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.images.store import ImageStore

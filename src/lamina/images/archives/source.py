@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -21,7 +22,6 @@ from lamina.linux import syscalls
 from lamina.store.failures import translated
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.header import BLOCK, build_entry, parse_block, parse_records
-from lamina.values import dataclass
 
 if TYPE_CHECKING:
     from lamina.store.operations import Operation
