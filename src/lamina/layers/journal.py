@@ -50,6 +50,7 @@ _FILE = struct.Struct(">cH")
 _FILE_FACTS = struct.Struct(">QI")
 _LEVEL = 3
 _CHUNK_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 17
 _RAW_LIMIT = 1 << 30
 _INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 
@@ -75,6 +76,8 @@ class JournalWriter:
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._raw: list[bytes] = []
         self._raw_bytes = 0
+        self._pending: list[bytes] = []  # records: each is too short to be worth a call
+        self._pending_bytes = 0
         self._references = 0
         self._replaced: BinaryIO | None = None
         self._index: list[tuple[str, int, int, int]] = []
@@ -84,14 +87,12 @@ class JournalWriter:
         self._raw.append(bytes(data))
         self._raw_bytes += len(data)
         if self._raw_bytes >= _CHUNK_BYTES:
-            self._write_raw()
+            self._end_raw()
 
     def payload(self, path: bytes, size: int, crc32: int) -> None:
         """The content of this file comes next; it can be read back."""
-        self._write_raw()
-        self._records.write(
-            _FILE.pack(b"F", len(path)) + path + _FILE_FACTS.pack(size, crc32 & 0xFFFFFFFF)
-        )
+        self._end_raw()
+        self._pending += (_FILE.pack(b"F", len(path)), path, _FILE_FACTS.pack(size, crc32))
         self._references += 1
 
     def replaced(self, path: bytes, fd: int) -> None:
@@ -110,8 +111,8 @@ class JournalWriter:
         """Complete the file."""
         import zstandard
 
-        self._write_raw()
-        self._records.write(b"E")
+        self._end_raw()
+        self._records.write(b"".join((*self._pending, b"E")))
         self._records.flush(zstandard.FLUSH_FRAME)
         if self._replaced is not None:
             start = self._file.tell()
@@ -141,12 +142,17 @@ class JournalWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write_raw(self) -> None:
-        if self._raw:
-            data = b"".join(self._raw)
-            self._records.write(_RAW.pack(b"R", len(data)) + data)
-            self._raw.clear()
-            self._raw_bytes = 0
+    def _end_raw(self) -> None:
+        if not self._raw:
+            return
+        self._pending += (_RAW.pack(b"R", self._raw_bytes), *self._raw)
+        self._pending_bytes += self._raw_bytes
+        self._raw.clear()
+        self._raw_bytes = 0
+        if self._pending_bytes >= _BATCH_BYTES:
+            self._records.write(b"".join(self._pending))
+            self._pending.clear()
+            self._pending_bytes = 0
 
 
 def write_tar(journal: Path, layer_root: Path, diff_id: DiffID, out: Sink) -> None:
