@@ -188,7 +188,7 @@ def test_a_stream_that_fails_leaves_nothing(layers: LayerStore) -> None:
 def test_a_chain_that_is_too_deep_is_refused_before_anything_is_written(
     layers: LayerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shallow = replace(layers.driver.capabilities, max_chain=2)
+    shallow = replace(layers.driver.capabilities, max_chain=3)
     monkeypatch.setattr(type(layers.driver), "capabilities", shallow)
     with layers.root.operation("t") as op:
         (_, top) = stored(layers, op, None, tar(a=b"1"), tar(b=b"2"))

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from layer_builders import (
 )
 
 from lamina.digests import ChainID, Digest
-from lamina.errors import Conflict, Corrupt, NotFound
+from lamina.errors import Conflict, Corrupt, NotFound, Unsupported
 from lamina.layers.store import LayerStore
 
 BASE = tar(bin_sh=b"#!", etc_passwd=b"root")
@@ -420,3 +421,20 @@ def test_gnu_tar_extracts_what_the_layer_shows(layers: LayerStore, tmp_path: Pat
         )
         with layers.view(chain) as view:
             subprocess.run(["diff", "-r", view, tmp_path / "out"], check=True)
+
+
+def test_a_snapshot_that_would_be_too_deep_a_layer_is_refused_at_once(
+    layers: LayerStore, base: ChainID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shallow = replace(layers.driver.capabilities, max_chain=2)
+    monkeypatch.setattr(type(layers.driver), "capabilities", shallow)
+    with layers.root.operation("t") as op:
+        with pytest.raises(Unsupported, match="max depth exceeded"):
+            layers.prepare("step", base, kind="build", op=op)
+        assert not layers.driver.exists("step")
+        layers.prepare("start-up", base, kind="init", op=op)  # what the room is kept for
+        layers.commit(op, "start-up")
+    layers.prepare("container", base)
+    with layers.root.operation("t") as op, pytest.raises(Unsupported, match="max depth exceeded"):
+        layers.commit(op, "container")
+    assert layers.driver.exists("container")

@@ -90,12 +90,7 @@ class LayerStore:
             if stored is not None:
                 return stored
         self.root.require_room()
-        if len(parents) >= self.driver.capabilities.max_chain:
-            raise Unsupported(
-                f"max depth exceeded: the storage driver {self._name} stacks"
-                f" {self.driver.capabilities.max_chain} layers",
-                remedy="use an image with fewer layers",
-            )
+        self.require_depth(len(parents) + 1)
         with (
             translated("storing a layer"),
             self.root.flushed_ahead(),
@@ -112,6 +107,8 @@ class LayerStore:
 
         kind, parent = self.records.snapshot(snapshot_id)
         parents = self._begin_on(op, parent)
+        if kind != "init":
+            self.require_depth(len(parents) + 1)
         journal = op.folder / f"{snapshot_id}.journal"
         with translated(f"committing snapshot {snapshot_id}"):
             facts = journal_of_snapshot(self.driver, snapshot_id, parents, journal)
@@ -138,6 +135,16 @@ class LayerStore:
                     self.records.drop_snapshot(snapshot_id)
                     op.keep("snapshot", self._name, snapshot_id)
         return layer
+
+    def require_depth(self, layers: int) -> None:
+        """Unsupported if an image of so many layers could not be run: init layers stand above."""
+        most = self.driver.capabilities.max_chain - 1
+        if layers > most:
+            raise Unsupported(
+                f"max depth exceeded: {layers} layers; the storage driver {self._name} takes images"
+                f" of at most {most}",
+                remedy="use fewer steps in the Dockerfile, or squash the image",
+            )
 
     def find(self, chain: ChainID) -> Layer | None:
         """The layer, if it is stored."""
@@ -352,12 +359,14 @@ class LayerStore:
         with self.root.database.transaction():
             if self.records.has_snapshot(snapshot_id):
                 raise Conflict(f"snapshot {snapshot_id} already exists")
-            parents = self._contents.cache_ids(beneath) + self._contents.cache_ids(parent)
+            parents = self._contents.cache_ids(parent)
             if kind == "build":
+                self.require_depth(len(parents) + 1)
                 op.scratch("snapshot", self._name, snapshot_id)
             else:
                 op.stage("snapshot", self._name, snapshot_id)
             self.records.add_snapshot(snapshot_id, kind, parent)
+            parents = self._contents.cache_ids(beneath) + parents
         try:
             with translated(f"preparing snapshot {snapshot_id}"), self.root.room_to_undo():
                 self.driver.prepare(snapshot_id, parents, size_limit_bytes=size_limit_bytes)

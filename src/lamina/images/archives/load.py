@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lamina.digests import ChainID, DiffID, ImageID
-from lamina.errors import Corrupt, Unsupported
+from lamina.errors import Corrupt
 from lamina.images.archives.docker import MANIFEST, REPOSITORIES, plan_docker, plan_legacy
 from lamina.images.archives.oci import INDEX, plan_oci
 from lamina.images.archives.plan import LayerSource, LegacyImage, Plan, PlannedImage, invalid
@@ -109,13 +109,7 @@ def plan_archive(archive: Archive, platform: Platform) -> Plan:
 
 def _refuse_too_deep(images: ImageStore, plan: Plan) -> None:
     """An image that could never be started is refused before any of it is written."""
-    driver = images.layers.driver
-    deepest = max((len(image.layers) for image in plan), default=0)
-    if deepest > driver.capabilities.max_chain:
-        raise Unsupported(
-            f"max depth exceeded: an image of the archive has {deepest} layers, and the storage "
-            f"driver {driver.name} stacks {driver.capabilities.max_chain}"
-        )
+    images.layers.require_depth(max((len(image.layers) for image in plan), default=0))
 
 
 def _store_layers(
