@@ -160,6 +160,13 @@ def test_removal_tells_names_image_and_layers_top_first(engine: Engine) -> None:
     assert engine.driver.list() == []
 
 
+def test_nothing_is_left_of_an_image_removed_before_its_making_has_ended(engine: Engine) -> None:
+    with engine.root.operation("make") as operation:
+        image = engine.images.create(operation, config_of())
+        engine.images.remove(image.id)
+    assert is_empty(engine)
+
+
 def test_layers_that_another_image_has_stay(engine: Engine) -> None:
     base = make(engine, BASE, tags=("base:1",))
     make(engine, BASE, TOP, tags=("top:1",))

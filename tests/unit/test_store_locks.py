@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
-from lamina.store.locks import lock, try_lock
+from lamina.store.locks import lock, try_lock, try_lock_folder
 
 _HOLDER = """
 import sys, pathlib
@@ -48,3 +50,26 @@ def test_releasing_twice_is_harmless(tmp_path: Path) -> None:
     held = lock(tmp_path)
     held.release()
     held.release()
+
+
+def test_a_folder_that_comes_and_goes_is_locked_or_not_but_no_error(tmp_path: Path) -> None:
+    folder = tmp_path / "operation"
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            with suppress(FileExistsError):
+                folder.mkdir()
+            with suppress(FileNotFoundError):
+                folder.rmdir()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(5000):
+            taken = try_lock_folder(folder)
+            if taken is not None:
+                taken.release()
+    finally:
+        ended.set()
+        other.join()

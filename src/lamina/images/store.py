@@ -99,6 +99,7 @@ class ImageStore:
         with self._database.transaction() as tx:
             self.root.blobs.put(operation, config)
             self._records.add(tx, parsed, size_bytes=size, added_ns=now, parent=parent)
+            operation.keep("blob", "", parsed.id)
             for tag in tags:
                 self._records.put_name(tx, parsed.id, tag, now_ns=now)
         return self.get(parsed.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -73,3 +74,10 @@ def try_lock(path: Path) -> Lock | None:
         pass
     os.close(descriptor)
     return None
+
+
+def try_lock_folder(path: Path) -> Lock | None:
+    """`try_lock` of a folder, which is made if it is missing; others may remove it meanwhile."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    return try_lock(path)

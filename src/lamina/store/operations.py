@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from lamina.errors import Conflict
 from lamina.store.failures import translated
-from lamina.store.locks import Lock, try_lock
+from lamina.store.locks import Lock, try_lock, try_lock_folder
 
 if TYPE_CHECKING:
     from lamina.digests import ChainID
@@ -140,8 +140,7 @@ class Operation:
             with translated("starting an operation"):
                 while lock is None:  # lost only to an opener that swept the folder unlocked
                     folder = self.root.tmp / self.id
-                    folder.mkdir(mode=0o700, exist_ok=True)
-                    lock = try_lock(folder)
+                    lock = try_lock_folder(folder)
             try:
                 with self.root.database.transaction() as tx:
                     tx.execute(
@@ -225,10 +224,7 @@ class Recovery:
 
     def _recover(self, path: Path) -> bool:
         """End this operation if its owner is dead; whether it was."""
-        operation = self._row(path.name)
-        if operation:
-            path.mkdir(mode=0o700, exist_ok=True)
-        lock = try_lock(path)
+        lock = try_lock_folder(path) if self._row(path.name) else try_lock(path)
         if lock is None:
             return False  # alive, or ended by another opener meanwhile
         with lock:
