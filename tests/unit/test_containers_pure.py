@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lamina.containers import capabilities, names, users
@@ -12,7 +14,7 @@ from lamina.containers.config import (
     merge_environment,
 )
 from lamina.containers.console import DetachKeys, parse_detach_keys
-from lamina.containers.logs import parse_line, parse_time
+from lamina.containers.logs import parse_line, parse_time, read_log
 from lamina.containers.runtime import exit_code, plain_message
 from lamina.containers.seccomp import ALLOWED, BY_CAPABILITY, default_profile
 from lamina.containers.spec import DeviceNode, ProcessUser, RuntimePlan, SpecMount, runtime_spec
@@ -271,6 +273,24 @@ class TestLogLines:
         line = parse_line(b"2026-11-23T22:45:00.1+00:00 stdout P half ")
         assert line is not None
         assert line.text == b"half "
+
+    @pytest.mark.parametrize(
+        ("count", "told"),
+        [
+            (0, []),
+            (1, ["3"]),
+            (2, ["2\n", "3"]),
+            (3, ["1\n", "2\n", "3"]),
+            (9, ["1\n", "2\n", "3"]),
+        ],
+    )
+    def test_the_tail_counts_a_line_whose_pieces_surround_others_once(
+        self, tmp_path: Path, count: int, told: list[str]
+    ) -> None:
+        log = tmp_path / "log"
+        records = ("stdout F 1", "stdout P 3", "stderr F 2")
+        log.write_text("".join(f"2026-11-23T22:45:00.1+00:00 {each}\n" for each in records))
+        assert [line.text.decode() for line in read_log(log, tail=count)] == told
 
     def test_torn_lines_are_passed_over(self) -> None:
         assert parse_line(b"") is None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,14 +48,16 @@ def read_log(
     except FileNotFoundError:
         return
     with file:
+        others = 0
         if tail is not None:
-            file.seek(_start_of_tail(file, tail))
+            start, others = _tail(file, tail)
+            file.seek(start)
         lines = (
             _lines(file)
             if follow is None
             else _followed(file, (path, end) if end else (path,), follow)
         )
-        for line in _joined(lines):
+        for line in islice(_joined(lines), others, None):
             if since_ns is not None and line.time_ns < since_ns:
                 continue
             if until_ns is not None and line.time_ns > until_ns:
@@ -139,37 +142,56 @@ def _followed(
         watch.close()
 
 
-def _start_of_tail(file: BinaryIO, count: int) -> int:
-    """Where the last `count` whole lines of output begin (pieces of one line count once)."""
-    position = file.seek(0, os.SEEK_END)
+@dataclass(frozen=True)
+class _Span:
+    """Where the first and the last piece of a line begin; `whole` is false where it may begin
+    further ahead, in what was not read."""
+
+    first: int
+    last: int
+    whole: bool
+
+
+def _tail(file: BinaryIO, count: int) -> tuple[int, int]:
+    """Where to read from to get the last `count` lines, and how many others come up there first.
+
+    Others, because a piece of one stream's line may stand before whole lines of the other stream.
+    """
+    position = end = file.seek(0, os.SEEK_END)
     if count <= 0:
-        return position
+        return end, 0
+    spans: list[_Span] = []
     buffer = b""
     while position > 0:
-        step = min(_BLOCK_BYTES, position)
+        step = min(max(_BLOCK_BYTES, len(buffer)), position)
         position -= step
         file.seek(position)
         buffer = file.read(step) + buffer
-        starts = _line_starts(buffer, position)
-        # The first line in the buffer may be the end of a piece: not counted unless it is known.
-        if len(starts) > count:
-            return position + starts[-count]
-    starts = _line_starts(buffer, 0)
-    return starts[-count] if len(starts) >= count else 0
-
-
-def _line_starts(buffer: bytes, position: int) -> list[int]:
-    starts = []
-    start = 0 if position == 0 else buffer.find(b"\n") + 1
-    continued = False
-    while start < len(buffer):
-        end = buffer.find(b"\n", start)
-        line = buffer[start : end if end >= 0 else len(buffer)]
-        fields = line.split(b" ", 3)
-        if not continued:
-            starts.append(start)
-        continued = len(fields) > 2 and fields[2] == b"P"
-        if end < 0:
+        spans = _spans(buffer, position)
+        known = all(span.whole for span in spans[-count:]) or len(buffer) >= _LONG_LINE_BYTES
+        if len(spans) > count and known:
             break
-        start = end + 1
-    return starts
+    start = min((span.first for span in spans[-count:]), default=0)
+    return start, sum(span.last >= start for span in spans[:-count])
+
+
+def _spans(buffer: bytes, position: int) -> list[_Span]:
+    """The lines that end in the buffer, in the order of their ends; then those without an end."""
+    spans = []
+    begun: dict[bytes, _Span] = {}
+    known: set[bytes] = set()
+    start = 0 if position == 0 else buffer.find(b"\n") + 1
+    while (end := buffer.find(b"\n", start)) >= 0:
+        fields = buffer[start:end].split(b" ", 3)
+        here, start = position + start, end + 1
+        if len(fields) != 4:
+            continue
+        stream, mark = fields[1:3]
+        first = begun.pop(stream, None) or _Span(here, here, position == 0 or stream in known)
+        known.add(stream)
+        span = _Span(first.first, here, first.whole)
+        if mark == b"P":
+            begun[stream] = span
+        else:
+            spans.append(span)
+    return [*spans, *begun.values()]
