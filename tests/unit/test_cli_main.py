@@ -84,6 +84,15 @@ def test_a_wrong_command_line_is_told_as_docker_tells_it(
     assert err.splitlines()[-1].startswith("Run 'lamina")
 
 
+@pytest.mark.parametrize("command", ["inspect", "image inspect", "container inspect"])
+def test_an_inspect_by_what_is_no_template_has_dockers_exit_code(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = lamina(capsys, *command.split(), "-f", "{{.Name", "nosuch")
+    assert (code, out) == (64, "")
+    assert err == "Error: template parsing error: template: :1: unclosed action\n"
+
+
 @pytest.mark.parametrize("flag", ["-v", "--version"])
 def test_the_version_is_one_line(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = lamina(capsys, flag)

@@ -39,7 +39,7 @@ def describe(error: BaseException, failure_code: int = 1) -> tuple[str, int]:
     if isinstance(error, RuntimeFailure):
         return _one_line(str(error)), _runtime_code(error, failure_code)
     if isinstance(error, LaminaError):
-        return _one_line(str(error)), failure_code
+        return _one_line(str(error)), getattr(error, "exit_code", failure_code)
     if isinstance(error, OSError):
         return _one_line(_os_error(error)), failure_code
     if _is_full_database(error):

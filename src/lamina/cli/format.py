@@ -16,7 +16,7 @@ from typing import Any
 from lamina.cli.gotemplate import FUNCTIONS, Function, Map, Struct, Template, TemplateError, go_json
 from lamina.errors import InvalidInput
 
-__all__ = ["HELP", "INSPECT_HELP", "Listing", "inspect", "tabulate"]
+__all__ = ["HELP", "INSPECT_HELP", "Listing", "inspect", "parse_for_inspect", "tabulate"]
 
 # The help of every listing's --format.
 HELP = """\
@@ -31,6 +31,12 @@ INSPECT_HELP = """\
 Format output using a custom template:
 'json':             Print in JSON format
 'TEMPLATE':         Print output using the given Go template."""
+
+
+class UnparsableTemplate(InvalidInput):
+    """The template of an inspect cannot be parsed; `exit_code` is Docker's for it (EX_USAGE)."""
+
+    exit_code = 64
 
 
 class Listing:
@@ -93,8 +99,16 @@ def inspect(found: Sequence[Mapping[str, Any]], template: str | None = None) -> 
         return json.dumps(objects, indent=4, ensure_ascii=False) + "\n"
     if template == "json":
         return go_json(objects) + "\n"
-    parsed = _parse(template)
+    parsed = parse_for_inspect(template)
     return "".join(f"{_execute(parsed, each)}\n" for each in objects)
+
+
+def parse_for_inspect(text: str) -> Template:
+    """The template of an inspect; what is none ends the command with Docker's code for that."""
+    try:
+        return _parse(text)
+    except InvalidInput as error:
+        raise UnparsableTemplate(str(error)) from None
 
 
 # Fields of inspect's answers that hold maps with free keys, what is missing in which is no mistake,

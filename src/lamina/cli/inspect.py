@@ -51,8 +51,10 @@ def command(
 
 def inspect_all(names: Sequence[str], find: Finder, template: str | None) -> int:
     """Prints what is found of each name, then an error for each that isn't there."""
-    from lamina.cli.format import inspect
+    from lamina.cli.format import inspect, parse_for_inspect
 
+    if template:
+        parse_for_inspect(template)
     found, missing = [], []
     for name in names:
         try:
