@@ -76,6 +76,20 @@ def test_what_is_not_there_is_told_as_it_was_written(engine: Engine, text: str) 
         engine.images.resolve(text)
 
 
+def test_what_another_driver_holds_is_told_as_such(engine: Engine) -> None:
+    image = make(engine, BASE, tags=("acme/a:1",))
+    with Engine(engine.root.path, storage_driver="vfs") as other:
+        assert other.images.list() == []
+        assert "what overlay2 holds here is not seen" in other.driver_selection.reason
+        for text in ("acme/a:1", image.id, image.id.hex[:12]):
+            with pytest.raises(NotFound, match=f"No such image: {text}") as raised:
+                other.images.resolve(text)
+            assert "--storage-driver overlay2" in raised.value.remedy
+        with pytest.raises(NotFound) as raised:
+            other.images.resolve("acme/a:2")
+        assert raised.value.remedy == ""
+
+
 def test_a_name_wins_over_the_beginning_of_an_id(engine: Engine) -> None:
     image = make(engine, BASE)
     prefix = image.id.hex[:4]

@@ -90,12 +90,18 @@ def names() -> list[str]:
 
 def _requested(root: Path, name: str) -> Selection:
     driver = load(name)
-    if name in _with_homes(root):
-        return Selection(driver, "it was asked for, and this data root already uses it")
-    probe = driver.probe(root / name)
-    if not probe.ok:
-        raise Unsupported(f"storage driver {name} cannot work in {root}: {probe.reason}")
-    return Selection(driver, f"it was asked for; {probe.reason}")
+    prior = list(_with_homes(root))
+    if name in prior:
+        reason = "it was asked for, and this data root already uses it"
+    else:
+        probe = driver.probe(root / name)
+        if not probe.ok:
+            raise Unsupported(f"storage driver {name} cannot work in {root}: {probe.reason}")
+        reason = f"it was asked for; {probe.reason}"
+    hidden = [other for other in prior if other != name]
+    if hidden:
+        reason += f"; what {' and '.join(hidden)} holds here is not seen"
+    return Selection(driver, reason)
 
 
 def _with_homes(root: Path) -> Iterator[str]:

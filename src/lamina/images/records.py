@@ -58,6 +58,25 @@ class ImageRecords:
         )
         return None if row is None else self.find(row["image"])
 
+    def driver_of(self, reference: Reference | None, digits: str) -> str | None:
+        """Another driver that holds an image of this name, or whose id begins with these digits."""
+        digest = None if reference is None else reference.digest
+        row = self._database.one(
+            "SELECT layers.driver FROM images JOIN layers ON layers.chain_id = images.chain_id"
+            " WHERE images.id IN ("
+            "  SELECT image FROM tags WHERE repository = ?1 AND tag = ?2 AND ?3 IS NULL"
+            "  UNION SELECT image FROM repo_digests WHERE repository = ?1 AND digest = ?3"
+            "  UNION SELECT id FROM images WHERE ?4 <> '' AND id >= 'sha256:' || ?4"
+            "   AND id < 'sha256:' || ?4 || 'g') LIMIT 1",
+            (
+                None if reference is None else reference.name,
+                None if reference is None else reference.tag,
+                digest,
+                digits,
+            ),
+        )
+        return None if row is None else str(row["driver"])
+
     def tagged(self, repository: str) -> list[tuple[Reference, Image]]:
         """Every tag of a repository (by its full name) with its image, by tag."""
         rows = self._database.read(

@@ -144,7 +144,7 @@ class ImageStore:
             return prefixed, None
         if reference is None:
             Reference.parse(text)  # says what is wrong with it
-        raise _no_such_image(text)
+        raise self._no_such_image(text, reference)
 
     def named(self, reference: Reference) -> Image | None:
         """The image of exactly this name, if there is one."""
@@ -301,7 +301,7 @@ class ImageStore:
             return None
         found = self._records.find(f"sha256:{digits}")
         if found is None:
-            raise _no_such_image(text)
+            raise self._no_such_image(text, None)
         return found
 
     def _by_id_prefix(self, text: str) -> Image | None:
@@ -315,6 +315,16 @@ class ImageStore:
                 remedy="give more digits",
             )
         return found[0] if found else None
+
+    def _no_such_image(self, text: str, reference: Reference | None) -> NotFound:
+        digits = text.removeprefix("sha256:")
+        driver = self._records.driver_of(reference, digits if _HEX.issuperset(digits) else "")
+        if driver is None:
+            return _no_such_image(text)
+        return NotFound(
+            f"No such image: {text}",
+            remedy=f"it is held by the storage driver {driver}: use --storage-driver {driver}",
+        )
 
 
 def _only_matching(image: Image, wanted: ImageFilter) -> Image:
