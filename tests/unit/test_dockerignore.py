@@ -43,12 +43,17 @@ def test_patterns(patterns: str, ignored: str, kept: str) -> None:
     assert [path for path in kept.split() if rules.ignores(path)] == []
 
 
+def test_a_class_may_end_in_a_range_up_to_a_dash() -> None:
+    rules = IgnoreRules.read("[+--]")
+    assert [path for path in "+,-.*" if rules.ignores(path)] == ["+", ",", "-"]
+
+
 def test_patterns_are_cleaned_as_docker_cleans_them() -> None:
     text = "\ufeffa/b/\n! c //d/\n#x\n /e \n"
     assert read_patterns(text) == ["a/b", "!c /d", "e"]
 
 
-@pytest.mark.parametrize("pattern", ["[", "[]", "a[b", "!"])
+@pytest.mark.parametrize("pattern", ["[", "[]", "a[b", "!", "[?--]"])
 def test_a_malformed_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidInput):
         IgnoreRules.read(pattern)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -100,7 +101,10 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         else:
             parts.append(re.escape(char))
     try:
-        return re.compile("".join(parts), re.DOTALL)
+        with warnings.catch_warnings():
+            # Of `--` in a class, which Python may give a meaning of its own one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile("".join(parts), re.DOTALL)
     except re.error:
         raise _bad(pattern) from None
 
