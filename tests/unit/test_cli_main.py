@@ -110,6 +110,15 @@ def test_a_command_that_is_not_there_is_a_clean_error(
     assert err == "Error: 'lamina hoist' is not part of this version of Lamina\n"
 
 
+@pytest.mark.parametrize("path", ["pull", "cp", "image push", "container commit", "compose"])
+def test_a_command_of_dockers_that_lamina_lacks_is_told_as_such(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = lamina(capsys, *path.split(), "x")
+    assert (code, out) == (1, "")
+    assert err == f"Error: 'lamina {path}' is not part of this version of Lamina\n"
+
+
 @pytest.mark.parametrize(
     ("error", "line", "code"),
     [

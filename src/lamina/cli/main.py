@@ -14,12 +14,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from lamina.cli.command import UsageMistake
 from lamina.cli.context import App
+
+if TYPE_CHECKING:
+    from lamina.errors import LaminaError
 
 SUMMARY = "A container engine with layers and storage drivers at its heart"
 
@@ -31,6 +34,13 @@ GROUPS = {
     "system": "Manage Lamina",
     "volume": "Manage volumes",
 }
+
+# Docker's commands that Lamina does not have (the last word of their paths).
+_DOCKERS = frozenset(
+    "buildx checkpoint commit compose config connect context cp disconnect du events export login "
+    "logout manifest node pause plugin pull push search secret service stack stats swarm trust "
+    "unpause update".split()
+)
 
 COMMON = ("run", "exec", "ps", "build", "images", "version", "info")
 
@@ -160,6 +170,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         found = self.get_command(ctx, args[0])
+        if found is None and args[0] in _DOCKERS:
+            raise _not_part_of_this_version(self.prefix + args[0])
         if found is None:
             program = ctx.find_root().info_name
             problem = f"{program}: unknown command: {ctx.command_path} {args[0]}"
@@ -191,17 +203,21 @@ def load(entry: Entry) -> click.Command:
     """Import a command."""
     from importlib import import_module
 
-    from lamina.errors import Unsupported
-
     name = f"lamina.cli.{entry.module}"
     try:
         found = import_module(name).command
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise Unsupported(f"'lamina {entry.path}' is not part of this version of Lamina") from None
+        raise _not_part_of_this_version(entry.path) from None
     assert isinstance(found, click.Command)
     return found
+
+
+def _not_part_of_this_version(path: str) -> LaminaError:
+    from lamina.errors import Unsupported
+
+    return Unsupported(f"'lamina {path}' is not part of this version of Lamina")
 
 
 # Global flags: the long name and the attribute of App that takes their value; True: needs no value.
