@@ -19,7 +19,8 @@ E                                             the tar ends here
 
 A file that a later member replaced can't be read back from the driver, so the journal holds it: its
 index line `[path, before, size, offset]` says that references to `path` among the first `before`
-references mean the frame at `offset` (of several, the one with the smallest `before`).
+references mean the frame at `offset` (of several, the one with the smallest `before`: they stand in
+its order).
 
 Writing the tar checks every file's size and crc-32, so a damaged file is named, and the digest of
 the whole, so nothing else can be wrong unnoticed.
@@ -31,6 +32,7 @@ import hashlib
 import json
 import os
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -257,10 +259,12 @@ class _Replaced:
 
     def content(self, path: bytes, reference: int) -> Iterator[bytes] | None:
         """What this reference to the path means; None: the driver's file."""
-        for before, size, offset in self._by_path.get(path, ()):
-            if reference < before:
-                return self._frame(size, offset)
-        return None
+        frames = self._by_path.get(path, ())
+        place = bisect_right(frames, reference, key=lambda frame: frame[0])
+        if place == len(frames):
+            return None
+        _, size, offset = frames[place]
+        return self._frame(size, offset)
 
     def _read_index(self, offset: int) -> None:
         import zstandard
