@@ -193,6 +193,33 @@ def test_signals_reach_the_container(lamina: Lamina, number: signal.Signals) -> 
     process.stdout.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_interrupts_a_deaf_container_three_times_is_let_go(
+    lamina: Lamina, number: signal.Signals
+) -> None:
+    script = f"trap 'echo heard' {number.name.removeprefix('SIG')}; echo ready; "
+    words = ("--rm", "--name", "deaf", "--network", "none", "busybox", "sh", "-c")
+    process = lamina.begin(
+        *("run", *words, script + "while :; do sleep 0.05; done"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == b"ready\n"
+    for _ in range(2):
+        process.send_signal(number)
+        assert process.stdout.readline() == b"heard\n"
+    process.send_signal(number)
+    assert process.wait(TIMEOUT_S) == 130
+    told = b"Error: got 3 SIGTERM/SIGINTs, forcefully exiting: the container goes on: "
+    assert process.stderr.read().startswith(told)
+    assert lamina.ok("ps", "--format", "{{.Names}}") == "deaf\n"
+    lamina.ok("kill", "deaf")
+    until(lambda: lamina.ok("ps", "-aq") == "", "the container removed itself")
+    process.stdout.close()
+    process.stderr.close()
+
+
 @pytest.mark.parametrize(
     ("closed", "printed"), [("<&-", "hi"), (">&-", ""), ("2>&-", "hi"), ("<&- >&- 2>&-", "")]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import termios
 from collections.abc import Callable
 
+import pytest
 from commandkit import Lamina, Terminal
 
 
@@ -57,6 +58,38 @@ def test_the_detach_keys_leave_the_container_running(
     person.type("\x10\x11")
     assert person.end() == 0
     assert lamina.ok("ps", "--format", "{{.Names}}") == "one\n"
+
+
+def test_who_attaches_sees_the_prompt(lamina: Lamina, terminal: Callable[..., Terminal]) -> None:
+    words = ("--name", "one", "--network", "none", "busybox", "sh")
+    first = terminal("run", "-it", *words)
+    first.expect("# ")
+    first.type("\x10\x11")
+    assert first.end() == 0
+    second = terminal("attach", "one")
+    second.expect("# ")
+    second.type("exit 6\n")
+    assert second.end() == 6
+
+
+@pytest.mark.parametrize("command", ["run", "start", "attach", "exec"])
+def test_detach_keys_that_are_none_are_refused_before_anything_happens(
+    command: str, lamina: Lamina, terminal: Callable[..., Terminal]
+) -> None:
+    words: dict[str, tuple[str, ...]] = {
+        "run": ("-it", "busybox", "sh"),
+        "start": ("-ai", "one"),
+        "attach": ("two",),
+        "exec": ("-it", "two", "touch", "/made"),
+    }
+    lamina.ok("create", "-it", "--name", "one", "--network", "none", "busybox", "sh")
+    lamina.ok("run", "-dit", "--name", "two", "--network", "none", "busybox", "sh")
+    person = terminal(command, "--detach-keys", "ctrl-no", *words[command])
+    person.expect("Error: invalid detach keys (ctrl-no): unknown character: 'ctrl-no'")
+    assert person.end() in (1, 125)
+    states = "{{.Names}} {{.State}}"
+    assert lamina.ok("ps", "-a", "--format", states) == "two running\none created\n"
+    assert lamina.ok("diff", "two") == ""
 
 
 def test_exec_with_a_terminal(lamina: Lamina, terminal: Callable[..., Terminal]) -> None:

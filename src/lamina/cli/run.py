@@ -50,15 +50,6 @@ def command(
     if config.tty and config.attach_stdin and not os.isatty(0):
         print("the input device is not a TTY", file=sys.stderr)
         return 1
-    container = new_container(app, config, host_config, flags["name"], flags["cidfile"])
-    if detach:
-        try:
-            container.start()
-        except BaseException:
-            _tell(container)
-            raise
-        print(container.id)
-        return 0
     from lamina.containers.console import DETACH_KEYS, Streams
 
     streams = Streams(
@@ -68,6 +59,15 @@ def command(
         detach_keys=detach_keys or DETACH_KEYS,
         signal_proxy=sig_proxy,
     )
+    container = new_container(app, config, host_config, flags["name"], flags["cidfile"])
+    if detach:
+        try:
+            container.start()
+        except BaseException:
+            _tell(container)
+            raise
+        print(container.id)
+        return 0
     return container.start(streams)
 
 

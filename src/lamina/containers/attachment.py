@@ -67,6 +67,14 @@ def fit_terminal(folder: Path, streams: Streams) -> None:
         resize(folder, *size)
 
 
+def redraw_terminal(folder: Path, streams: Streams) -> None:
+    """The same, where it may have it already: what draws there draws again for a new caller."""
+    size = terminal_size(streams)
+    if size is not None:
+        resize(folder, size[0] + 1, size[1] + 1)
+        resize(folder, *size)
+
+
 class _Relay:
     def __init__(self, connection: socket.socket, streams: Streams, terminal: bool) -> None:
         self._connection = connection

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from lamina.errors import InvalidInput
+from lamina.errors import Cancelled, InvalidInput
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 
@@ -26,6 +26,8 @@ _PROXIED = (
     signal.SIGALRM,
     signal.SIGCONT,
 )
+# As in Docker: who interrupts so often has a container before him that does not listen.
+_LAST_ENDING = 3
 _SPECIAL_KEYS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
@@ -43,6 +45,9 @@ class Streams:
     stderr: int | None = 2
     detach_keys: str = DETACH_KEYS
     signal_proxy: bool = True
+
+    def __post_init__(self) -> None:
+        parse_detach_keys(self.detach_keys)  # refused before anything is started
 
     def for_input(self, *, wanted: bool) -> Streams:
         """The same, with no standard input where the other side takes none."""
@@ -142,6 +147,7 @@ class SignalProxy:
         self._on_resize = on_resize
         self._deliver: Callable[[int], None] | None = None
         self._early: list[int] = []
+        self._endings = 0
         self._saved: dict[int, object] = {}
 
     def deliver_to(self, deliver: Callable[[int], None]) -> None:
@@ -179,8 +185,15 @@ class SignalProxy:
     def _proxy(self, number: int, _: FrameType | None) -> None:
         if self._deliver is None:
             self._early.append(number)
-        else:
-            self._deliver(number)
+            return
+        self._deliver(number)
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self._endings += 1
+            if self._endings == _LAST_ENDING:
+                raise Cancelled(
+                    "got 3 SIGTERM/SIGINTs, forcefully exiting",
+                    remedy="the container goes on: end it with 'lamina kill'",
+                )
 
     def _resized(self, *_: object) -> None:
         if self._on_resize is not None:
