@@ -55,13 +55,7 @@ class Entry:
     sparse: tuple[tuple[int, int], ...] | None = None
     """(offset, length) of each piece that a sparse member stores; None: all of it is stored."""
 
-
-@dataclass(frozen=True)
-class FolderMetadata:
-    """What a folder is but for its children: what an implied folder takes over from below."""
-
-    mode: int = 0o755
-    uid: int = 0
-    gid: int = 0
-    mtime_ns: int = 0
-    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    @property
+    def shown(self) -> str:
+        """Its name, for a message."""
+        return repr(self.name[:200].decode(errors="replace"))

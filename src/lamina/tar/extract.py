@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lamina.errors import Corrupt, LaminaError, OutOfSpace, PermissionDenied
 from lamina.tar import xattrs
+from lamina.tar.account import Account
+from lamina.tar.deletions import MARK, Deletions
 from lamina.tar.entry import Entry, Kind
 from lamina.tar.folders import Folder, Folders, components
 from lamina.tar.metadata import Metadata
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from lamina.tar.lower import Below, Lower
     from lamina.tar.reader import TarReader
 
-_MARK = b".wh."
-_OPAQUE_MARK = b".wh..wh..opq"
-_BOOKKEEPING = b".wh..wh."
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -90,20 +89,14 @@ class _Extraction:
         self.reader = reader
         self.overlay = style is Whiteouts.OVERLAY
         self.lower = lower
-        self.size_bytes = 0
-        self.inodes = 1
-        self.opaque_root = False
-        self.implied: dict[bytes, Below | None] = {}
-        self.times: dict[bytes, int] = {}
-        self.opaque: set[bytes] = set()
-        self.fresh: set[bytes] = set()  # folders that took the place of something else
-        self.gone: set[bytes] = set()  # what this layer deleted
-        self.claimed: set[bytes] = set()  # folders that it lists, or that its members lie in
-        self.written: set[bytes] = set()  # APPLY: its other members (OVERLAY: all there are)
+        self.account = Account(alone=self.overlay)
         self.late_links: list[Entry] = []
         self.metadata = Metadata(marks=self.overlay)
         self.folders = Folders(
-            root_fd, make=self._make_parent, may_follow=self._is_ours, entered=self._entered
+            root_fd, make=self._make_parent, may_follow=self.account.is_ours, entered=self._entered
+        )
+        self.deletions = Deletions(
+            self.account, self.folders, reader.recorder, overlay=self.overlay
         )
 
     # -- the stream --------------------------------------------------------------------------
@@ -122,8 +115,8 @@ class _Extraction:
                     if plain is None:
                         continue
                     above, _, base = plain.rpartition(b"/")
-                if base.startswith(_MARK):
-                    self._mark(above, base, entry)
+                if base.startswith(MARK):
+                    self.deletions.mark(above, base, entry)
                     spelling = None
                     continue
                 if above != spelling or folder is None or folder.fd < 0:
@@ -132,8 +125,8 @@ class _Extraction:
                     if folder is None:
                         spelling = None
                         continue
-                    if folder.path not in self.claimed:
-                        self._claim(folder.path)
+                    if folder.path not in self.account.claimed:
+                        self.account.claim(folder.path)
                 if entry.kind is Kind.FILE:
                     write_file(folder, base, entry)
                 else:
@@ -153,32 +146,26 @@ class _Extraction:
             self._dress_folder(self.folders.root.fd, b"", entry, made=False)
         return None
 
-    def _claim(self, path: bytes) -> None:
-        """A member lies in this folder: no mark of deletion may take it away."""
-        while path and path not in self.claimed:
-            self.claimed.add(path)
-            path = path.rpartition(b"/")[0]
-
     def _write_file(self, folder: Folder, base: bytes, entry: Entry) -> None:
         dir_fd = folder.fd
         mode = entry.mode
         try:
             fd = os.open(base, _NEW, mode & 0o777, dir_fd=dir_fd)
         except FileExistsError:
-            self._clear(folder, base)
+            self.deletions.clear(folder, base)
             fd = os.open(base, _NEW, mode & 0o777, dir_fd=dir_fd)
         try:
             if not self.overlay or entry.size:
                 path = folder.child(base)
-                self.written.add(path)
+                self.account.written.add(path)
                 if entry.size:
                     self.reader.copy_to(fd, path)
             self.metadata.set(fd, entry, folder.inherits)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
-        self.size_bytes += entry.size
-        self.inodes += 1
+        self.account.size_bytes += entry.size
+        self.account.inodes += 1
 
     def _make_other(self, folder: Folder, base: bytes, entry: Entry) -> None:
         kind = entry.kind
@@ -190,15 +177,15 @@ class _Extraction:
             if not self._link(folder, base, entry):
                 self.late_links.append(entry)
                 return
-            self.written.add(path)
+            self.account.written.add(path)
             return
         try:
             self._make_node(folder, base, entry)
         except FileExistsError:
-            self._clear(folder, base)
+            self.deletions.clear(folder, base)
             self._make_node(folder, base, entry)
-        self.written.add(path)
-        self.inodes += 1
+        self.account.written.add(path)
+        self.account.inodes += 1
         self.metadata.set_by_name(folder, base, entry)
 
     def _make_node(self, folder: Folder, base: bytes, entry: Entry) -> None:
@@ -209,7 +196,7 @@ class _Extraction:
         device = os.makedev(entry.major, entry.minor)
         if kind is Kind.CHARACTER_DEVICE and device == 0:
             raise Corrupt(
-                f"refused tar member {_shown(entry)}: the character device 0:0 is how overlayfs"
+                f"refused tar member {entry.shown}: the character device 0:0 is how overlayfs"
                 " marks a deletion"
             )
         os.mknod(base, kind.file_type | entry.mode & 0o777, device, dir_fd=folder.fd)
@@ -220,32 +207,32 @@ class _Extraction:
         """Give a file of this archive another name; False if the file is not there (yet)."""
         names = components(entry.link)
         if not names:
-            raise Corrupt(f"refused tar member {_shown(entry)}: a hard link to nothing it may name")
+            raise Corrupt(f"refused tar member {entry.shown}: a hard link to nothing it may name")
         to_path = folder.path.split(b"/") if folder.path else []
         source = self.folders.walk(names[:-1])
         if folder.fd < 0:
             folder = self.folders.walk(to_path)
         name = names[-1]
         if source.fd < 0:
-            raise Corrupt(f"refused tar member {_shown(entry)}: its folders lie too deep")
+            raise Corrupt(f"refused tar member {entry.shown}: its folders lie too deep")
         try:
             found = os.stat(name, dir_fd=source.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         # What only lower layers have is not at hand in every driver, so it is in none.
-        if not self._is_of_layer(source.child(name), found):
+        if not self.account.is_of_layer(source.child(name), found):
             return False
         if stat.S_ISDIR(found.st_mode):
-            raise Corrupt(f"refused tar member {_shown(entry)}: a hard link to a folder")
+            raise Corrupt(f"refused tar member {entry.shown}: a hard link to a folder")
         if source.path == folder.path and name == base:
             return True
         try:
             os.link(name, base, src_dir_fd=source.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
         except FileExistsError:
-            self._clear(folder, base)
+            self.deletions.clear(folder, base)
             if source.fd < 0:
                 raise Corrupt(
-                    f"refused tar member {_shown(entry)}: a hard link to what lies in its own place"
+                    f"refused tar member {entry.shown}: a hard link to what lies in its own place"
                 ) from None
             os.link(name, base, src_dir_fd=source.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
         return True
@@ -255,13 +242,13 @@ class _Extraction:
         if not names:
             return
         folder = self.folders.walk(names[:-1])
-        self._claim(folder.path)
+        self.account.claim(folder.path)
         if not self._link(folder, names[-1], entry):
             raise Corrupt(
-                f"corrupt tar member {_shown(entry)}: a hard link to"
+                f"corrupt tar member {entry.shown}: a hard link to"
                 f" {entry.link[:200].decode(errors='replace')!r}, which the layer lacks"
             )
-        self.written.add(folder.child(names[-1]))
+        self.account.written.add(folder.child(names[-1]))
 
     # -- folders -----------------------------------------------------------------------------
 
@@ -274,12 +261,11 @@ class _Extraction:
             made, plain = not stat.S_ISDIR(found.st_mode), False
             if made:
                 self._replace_by_folder(folder, base, path, found)
-        self.inodes += made
-        self.claimed.add(path)
-        if path in self.gone:
-            self._renew(path)
+        self.account.inodes += made
+        self.account.claimed.add(path)
+        self.account.stands_anew(path)
         if plain and not folder.inherits and self.metadata.is_as_made(entry):
-            self.times[path] = entry.mtime_ns
+            self.account.times[path] = entry.mtime_ns
             return
         fd = os.open(base, _FOLDER, dir_fd=folder.fd)
         try:
@@ -301,8 +287,8 @@ class _Extraction:
                 ):
                     os.removexattr(fd, name)
         self.metadata.set(fd, entry, inherits or not made)
-        self.implied.pop(path, None)
-        self.times[path] = entry.mtime_ns
+        self.account.implied.pop(path, None)
+        self.account.times[path] = entry.mtime_ns
         if not path:
             self.folders.root.inherits = bool(entry.mode & stat.S_ISGID) or (
                 xattrs.ACLS[1] in entry.xattrs
@@ -312,11 +298,11 @@ class _Extraction:
         self, folder: Folder, base: bytes, path: bytes, found: os.stat_result
     ) -> None:
         """Put an empty folder where something else is; what lower layers have there is hidden."""
-        ours = self._is_ours(path)
-        self._clear(folder, base, found)
+        ours = self.account.is_ours(path)
+        self.deletions.clear(folder, base, found)
         os.mkdir(base, 0o755, dir_fd=folder.fd)
         if ours:
-            self._renew(path)
+            self.account.renew(path)
             if self.overlay:
                 fd = os.open(base, _FOLDER, dir_fd=folder.fd)
                 try:
@@ -331,148 +317,21 @@ class _Extraction:
             os.mkdir(base, 0o755, dir_fd=folder.fd)
         else:
             self._replace_by_folder(folder, base, path, found)
-        self.inodes += 1
-        self.implied[path] = None
-        if path in self.gone:
-            self._renew(path)
-
-    def _renew(self, path: bytes) -> None:
-        """A folder stands where this layer deleted something: it has nothing from below."""
-        self.gone.discard(path)
-        self.fresh.add(path)
-        self.opaque.add(path)
+        self.account.inodes += 1
+        self.account.implied[path] = None
+        self.account.stands_anew(path)
 
     def _entered(self, path: bytes, found: os.stat_result) -> None:
         """A folder is about to get children (called back by `Folders`)."""
         if self.overlay:
             if not path:
-                self.implied[path] = None
-        elif path not in self.times and path not in self.implied:
+                self.account.implied[path] = None
+        elif path not in self.account.times and path not in self.account.implied:
             from lamina.tar.lower import Below
 
-            self.implied[path] = Below(
+            self.account.implied[path] = Below(
                 found.st_mode, found.st_uid, found.st_gid, 0, found.st_mtime_ns
             )
-
-    def _is_ours(self, path: bytes) -> bool:
-        return self.overlay or path in self.written
-
-    # -- deletions ---------------------------------------------------------------------------
-
-    def _mark(self, above: bytes, base: bytes, entry: Entry) -> None:
-        """A member whose name says that something of the lower layers is gone."""
-        name = base[len(_MARK) :]
-        names = components(above)
-        if base.startswith(_BOOKKEEPING) and base != _OPAQUE_MARK:
-            return
-        if name in (b"", b".", b".."):
-            raise Corrupt(f"corrupt tar member {_shown(entry)}: it deletes nothing that has a name")
-        if names is None or self._is_hidden(b"/".join(names) + b"/"):
-            return
-        folder = self.folders.walk(names)
-        if self._is_hidden(folder.path + b"/"):
-            return
-        if base == _OPAQUE_MARK:
-            self.opaque_root = self.opaque_root or not folder.path
-            self._set_opaque(folder.fd, folder.path)
-        else:
-            self._delete(folder, name, folder.child(name))
-
-    def _delete(self, folder: Folder, name: bytes, path: bytes) -> None:
-        """Delete what lower layers have at a name, by the kernel's mark or by removing it."""
-        try:
-            found = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            pass
-        else:
-            if not self._is_of_layer(path, found):
-                self._remove(folder.fd, name, path, found)
-            elif stat.S_ISDIR(found.st_mode):
-                self.fresh.add(path)
-                fd = os.open(name, _FOLDER, dir_fd=folder.fd)
-                try:
-                    self._set_opaque(fd, path)
-                finally:
-                    os.close(fd)
-                return
-            else:
-                return
-        self.gone.add(path)
-        if self.overlay:
-            os.mknod(name, stat.S_IFCHR, 0, dir_fd=folder.fd)
-            os.setxattr(folder.fd, xattrs.ORIGIN, b"")
-            self.inodes += 1
-
-    def _is_of_layer(self, path: bytes, found: os.stat_result) -> bool:
-        """Whether this layer put something there that is more than a mark or a way to one."""
-        if stat.S_ISDIR(found.st_mode):
-            return path in self.claimed
-        if self.overlay:
-            return not (stat.S_ISCHR(found.st_mode) and found.st_rdev == 0)
-        return path in self.written
-
-    def _set_opaque(self, fd: int, path: bytes) -> None:
-        self.opaque.add(path)
-        if self.overlay:
-            os.setxattr(fd, xattrs.OPAQUE, b"y")
-        self._empty(fd, path)
-
-    def _empty(self, fd: int, path: bytes) -> None:
-        """Delete what is not this layer's in a folder, at any depth."""
-        for text in os.listdir(fd):
-            name = os.fsencode(text)
-            below = path + b"/" + name if path else name
-            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if not self._is_of_layer(below, found):
-                self._remove(fd, name, below, found)
-            elif stat.S_ISDIR(found.st_mode):
-                child_fd = os.open(name, _FOLDER, dir_fd=fd)
-                try:
-                    self._empty(child_fd, below)
-                finally:
-                    os.close(child_fd)
-
-    def _clear(self, folder: Folder, base: bytes, found: os.stat_result | None = None) -> None:
-        """Make way for a member: remove what has its name."""
-        if found is None:
-            found = os.stat(base, dir_fd=folder.fd, follow_symlinks=False)
-        self._remove(folder.fd, base, folder.child(base), found)
-
-    def _remove(self, dir_fd: int, name: bytes, path: bytes, found: os.stat_result) -> None:
-        """Delete a file or a whole tree; the recorder keeps the content of what was ours."""
-        kind = stat.S_IFMT(found.st_mode)
-        if kind == stat.S_IFDIR:
-            fd = os.open(name, _FOLDER, dir_fd=dir_fd)
-            try:
-                for text in os.listdir(fd):
-                    child = os.fsencode(text)
-                    self._remove(
-                        fd,
-                        child,
-                        path + b"/" + child,
-                        os.stat(child, dir_fd=fd, follow_symlinks=False),
-                    )
-            finally:
-                os.close(fd)
-            os.rmdir(name, dir_fd=dir_fd)
-            for known in (self.implied, self.times):
-                known.pop(path, None)
-            for paths in (self.opaque, self.fresh, self.claimed, self.gone):
-                paths.discard(path)
-            self.folders.forget(path)
-        else:
-            if kind == stat.S_IFREG and found.st_size and self.reader.recorder is not None:
-                if self._is_ours(path):
-                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-                    try:
-                        self.reader.recorder.replaced(path, fd)
-                    finally:
-                        os.close(fd)
-            elif kind == stat.S_IFLNK:
-                self.folders.forget(path)
-            os.unlink(name, dir_fd=dir_fd)
-        self.written.discard(path)
-        self.inodes -= 1
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -481,7 +340,7 @@ class _Extraction:
         try:
             told = tuple(sorted(self._settle_implied()))
             root_fd = self.folders.root.fd
-            for path, mtime_ns in self.times.items():
+            for path, mtime_ns in self.account.times.items():
                 os.utime(
                     path or b".",
                     ns=(mtime_ns, mtime_ns),
@@ -490,11 +349,13 @@ class _Extraction:
                 )
         except OSError as error:
             _give_up(error, None)
-        return Extracted(self.size_bytes, self.inodes, told, self.opaque_root)
+        return Extracted(
+            self.account.size_bytes, self.account.inodes, told, self.deletions.opaque_root
+        )
 
     def _settle_implied(self) -> Iterator[bytes]:
-        for path, before in list(self.implied.items()):
-            hidden = path in self.fresh or self._is_hidden(path)
+        for path, before in list(self.account.implied.items()):
+            hidden = path in self.account.fresh or self.account.is_hidden(path)
             if not hidden:
                 yield path
             if self.overlay:
@@ -503,20 +364,7 @@ class _Extraction:
             elif hidden or before is None:
                 self._wear(path, None)
             else:
-                self.times[path] = before.mtime_ns
-
-    def _is_hidden(self, path: bytes) -> bool:
-        """Whether this layer hides, above this path, all that lower layers have there."""
-        if not (self.opaque or self.gone) or not path:
-            return False
-        if b"" in self.opaque:
-            return True
-        at = path.rfind(b"/")
-        while at > 0:
-            if path[:at] in self.opaque or path[:at] in self.gone:
-                return True
-            at = path.rfind(b"/", 0, at)
-        return False
+                self.account.times[path] = before.mtime_ns
 
     def _wear(self, path: bytes, below: Below | None) -> None:
         folder = self.folders.walk(path.split(b"/")) if path else self.folders.root
@@ -528,12 +376,8 @@ class _Extraction:
         self._dress_folder(folder.fd, path, entry, made=False)
 
 
-def _shown(entry: Entry) -> str:
-    return repr(entry.name[:200].decode(errors="replace"))
-
-
 def _give_up(error: OSError, entry: Entry | None) -> NoReturn:
-    where = f" at {_shown(entry)}" if entry is not None else ""
+    where = f" at {entry.shown}" if entry is not None else ""
     reason = os.strerror(error.errno or 0)
     raised: LaminaError
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

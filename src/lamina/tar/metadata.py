@@ -79,7 +79,7 @@ class Metadata:
                     raise
                 raise Unsupported(
                     f"the filesystem cannot hold the extended attribute"
-                    f" {name.decode(errors='replace')} of {_shown(entry)}",
+                    f" {name.decode(errors='replace')} of {entry.shown}",
                     remedy="keep the data root on ext4, xfs or btrfs",
                 ) from None
 
@@ -101,7 +101,3 @@ def _umask() -> int:
             if line.startswith(b"Umask:"):
                 return int(line[6:], 8)
     return 0o777  # so each mode is set
-
-
-def _shown(entry: Entry) -> str:
-    return repr(entry.name[:200].decode(errors="replace"))

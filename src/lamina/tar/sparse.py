@@ -49,7 +49,7 @@ def resolve(
         return
     size = fields.get(b"GNU.sparse.realsize", fields.get(b"GNU.sparse.size"))
     if size is None:
-        raise Corrupt(f"corrupt tar member {_shown(entry)}: a sparse file without its size")
+        raise Corrupt(f"corrupt tar member {entry.shown}: a sparse file without its size")
     entry.name = fields.get(b"GNU.sparse.name", entry.name)
     entry.size = _decimal(entry, size)
     entry.sparse = _pieces(entry, numbers, stored)
@@ -66,10 +66,10 @@ def _resolve_old(
         numbers += _fields(block[:504])
         extended = block[504]
         if len(numbers) > 2 * _MAX_PIECES:
-            raise Corrupt(f"refused tar member {_shown(entry)}: more than {_MAX_PIECES} pieces")
+            raise Corrupt(f"refused tar member {entry.shown}: more than {_MAX_PIECES} pieces")
     entry.size = parse_number(raw[483:495])
     if entry.size < 0:
-        raise Corrupt(f"corrupt tar member {_shown(entry)}: its size is {entry.size}")
+        raise Corrupt(f"corrupt tar member {entry.shown}: its size is {entry.size}")
     entry.sparse = _pieces(entry, numbers, stored)
 
 
@@ -93,7 +93,7 @@ def _map_in_payload(entry: Entry, take: Callable[[int], bytes]) -> tuple[list[in
         if count < 0 and len(lines) > 1:
             count = _decimal(entry, lines[0])
             if count > _MAX_PIECES:
-                raise Corrupt(f"refused tar member {_shown(entry)}: {count} pieces")
+                raise Corrupt(f"refused tar member {entry.shown}: {count} pieces")
         if count >= 0 and len(lines) > 1 + 2 * count:
             return [_decimal(entry, n) for n in lines[1 : 1 + 2 * count]], len(data)
 
@@ -103,18 +103,14 @@ def _pieces(entry: Entry, numbers: list[int], stored: int) -> tuple[tuple[int, i
     at = 0
     for offset, length in pieces:
         if offset < at or length < 0 or offset + length > entry.size:
-            raise Corrupt(f"corrupt tar member {_shown(entry)}: its sparse map makes no sense")
+            raise Corrupt(f"corrupt tar member {entry.shown}: its sparse map makes no sense")
         at = offset + length
     if len(numbers) % 2 or sum(length for _, length in pieces) != stored:
-        raise Corrupt(f"corrupt tar member {_shown(entry)}: its sparse map makes no sense")
+        raise Corrupt(f"corrupt tar member {entry.shown}: its sparse map makes no sense")
     return pieces
 
 
 def _decimal(entry: Entry, text: bytes) -> int:
     if not text.isdigit() or len(text) > 19:
-        raise Corrupt(f"corrupt tar member {_shown(entry)}: its sparse map is not numbers")
+        raise Corrupt(f"corrupt tar member {entry.shown}: its sparse map is not numbers")
     return int(text)
-
-
-def _shown(entry: Entry) -> str:
-    return repr(entry.name[:200].decode(errors="replace"))
