@@ -327,6 +327,17 @@ BELOW = [
 
 
 @STYLES
+@pytest.mark.parametrize(
+    "member",
+    [symlink("l", "f", xattrs={b"user.note": b"1"}), file("f", b"", xattrs={b"nothing": b"1"})],
+)
+def test_attributes_that_no_filesystem_has_are_the_archives_fault(
+    engine_root: Path, member: Member
+) -> None:
+    with pytest.raises(Corrupt, match="extended attribute"):
+        unpack(archive(member), engine_root / "x", OVERLAY)
+
+
 def test_implied_folders_are_as_they_were_below(style: Whiteouts, engine_root: Path) -> None:
     layer = archive(file("etc/deep/new", b"1"), file("etc/.wh.old"))
     unpack(archive(*BELOW), engine_root / "base", APPLY)

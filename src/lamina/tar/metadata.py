@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from lamina.errors import Unsupported
+from lamina.errors import Corrupt, Unsupported
 from lamina.tar import xattrs
 from lamina.tar.entry import Entry, Kind
 
 if TYPE_CHECKING:
     from lamina.tar.folders import Folder
 
+_NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.")
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -75,13 +76,27 @@ class Metadata:
                     follow_symlinks=isinstance(file, int),
                 )
             except OSError as error:
-                if error.errno != errno.ENOTSUP:
-                    raise
-                raise Unsupported(
-                    f"the filesystem cannot hold the extended attribute"
-                    f" {name.decode(errors='replace')} of {entry.shown}",
-                    remedy="keep the data root on ext4, xfs or btrfs",
-                ) from None
+                _refuse(error, name, entry)
+
+
+def _refuse(error: OSError, name: bytes, entry: Entry) -> NoReturn:
+    """Say whose fault it is that an extended attribute cannot be set: xattr(7)."""
+    called = name.decode(errors="replace")
+    if error.errno == errno.EPERM and name.startswith(b"user."):
+        raise Corrupt(
+            f"corrupt tar member {entry.shown}: only files and folders can have the extended"
+            f" attribute {called}"
+        ) from error
+    if error.errno != errno.ENOTSUP:
+        raise error
+    if not name.startswith(_NAMESPACES):
+        raise Corrupt(
+            f"corrupt tar member {entry.shown}: no extended attribute can be called {called}"
+        ) from error
+    raise Unsupported(
+        f"the filesystem cannot hold the extended attribute {called} of {entry.shown}",
+        remedy="keep the data root on ext4, xfs or btrfs",
+    ) from error
 
 
 def _strip_acls(file: int | bytes) -> None:
