@@ -246,6 +246,22 @@ def test_storing_a_layer_again_repairs_what_was_found_damaged(
         check_clean(layers)
 
 
+def test_storing_a_layer_again_repairs_a_lost_journal(engine_root: Path, driver: str) -> None:
+    data = tar(a=b"1")
+    with layer_store(engine_root, driver) as layers:
+        with layers.root.operation("t") as op:
+            chain = stored(layers, op, None, data)[-1]
+            pin(layers, chain)
+        for journal in layers.root.layers.iterdir():
+            journal.unlink()
+        with pytest.raises(Corrupt, match="journal is missing"):
+            layers.tar_size_bytes(chain)
+        with layers.root.operation("repair") as op:
+            stored(layers, op, None, data)
+        assert exported(layers, chain) == data
+        check_clean(layers)
+
+
 def test_storing_a_layer_again_repairs_what_is_missing(engine_root: Path, driver: str) -> None:
     data = tar(a=b"1")
     with layer_store(engine_root, driver) as layers:

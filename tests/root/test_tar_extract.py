@@ -315,6 +315,17 @@ def test_labels_of_a_host_are_not_restored(engine_root: Path) -> None:
     assert tree(engine_root / "x")["f"][5] == {}
 
 
+@pytest.mark.parametrize(
+    "member",
+    [symlink("l", "f", xattrs={b"user.note": b"1"}), file("f", b"", xattrs={b"nothing": b"1"})],
+)
+def test_attributes_that_no_filesystem_has_are_the_archives_fault(
+    engine_root: Path, member: Member
+) -> None:
+    with pytest.raises(Corrupt, match="extended attribute"):
+        unpack(archive(member), engine_root / "x", OVERLAY)
+
+
 BELOW = [
     folder("./", 0o711, uid=9, mtime_ns=7),
     folder("etc", 0o750, uid=1, gid=2, mtime_ns=5, xattrs={b"user.e": b"1"}),
@@ -327,17 +338,6 @@ BELOW = [
 
 
 @STYLES
-@pytest.mark.parametrize(
-    "member",
-    [symlink("l", "f", xattrs={b"user.note": b"1"}), file("f", b"", xattrs={b"nothing": b"1"})],
-)
-def test_attributes_that_no_filesystem_has_are_the_archives_fault(
-    engine_root: Path, member: Member
-) -> None:
-    with pytest.raises(Corrupt, match="extended attribute"):
-        unpack(archive(member), engine_root / "x", OVERLAY)
-
-
 def test_implied_folders_are_as_they_were_below(style: Whiteouts, engine_root: Path) -> None:
     layer = archive(file("etc/deep/new", b"1"), file("etc/.wh.old"))
     unpack(archive(*BELOW), engine_root / "base", APPLY)

@@ -19,6 +19,7 @@ they may lose, when nothing flushed it, is what is in the files.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,9 +144,21 @@ class Contents:
         """Write the exact tar; content that does not give it is not trusted any more."""
         from lamina.layers.journal import write_tar
 
-        try:
+        with self._distrusted_if_damaged(content):
             root = self._driver.layer_root(content.cache_id)
             write_tar(self.journal(content.cache_id), root, content.diff_id, out)
+
+    def tar_size_bytes(self, content: Content) -> int:
+        """How long that tar is; a damaged journal is found out, and not trusted any more."""
+        from lamina.layers.journal import tar_size_bytes
+
+        with self._distrusted_if_damaged(content):
+            return tar_size_bytes(self.journal(content.cache_id), content.diff_id)
+
+    @contextmanager
+    def _distrusted_if_damaged(self, content: Content) -> Iterator[None]:
+        try:
+            yield
         except NotFound:
             self._records.mark_suspect(content.cache_id)
             raise Corrupt(

@@ -177,10 +177,7 @@ class LayerStore:
 
     def tar_size_bytes(self, chain: ChainID) -> int:
         """How long the tar is that `export` writes."""
-        from lamina.layers.journal import tar_size_bytes
-
-        layer = self.get(chain)
-        return tar_size_bytes(self._contents.journal(layer.cache_id), layer.diff_id)
+        return self._contents.tar_size_bytes(self.records.content(self.get(chain).cache_id))
 
     @contextmanager
     def view(self, chain: ChainID | None) -> Iterator[Path]:
