@@ -93,7 +93,9 @@ def unpin(layers: LayerStore, image: str) -> None:
     with layers.root.operation("unpin") as op:
         op.begin()
         with layers.root.database.transaction() as tx:
-            (row,) = tx.read("SELECT chain_id FROM images WHERE id=?", (image,))
+            row = tx.one("SELECT chain_id FROM images WHERE id=?", (image,))
+            if row is None:
+                return  # another process was first
             op.lease(layers.driver.name, ChainID(row["chain_id"]))
             tx.execute("DELETE FROM images WHERE id=?", (image,))
         layers.collect(ChainID(row["chain_id"]), op)
