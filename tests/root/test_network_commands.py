@@ -70,6 +70,13 @@ def test_an_address_is_freed_when_its_container_ends(lamina: Lamina) -> None:
     assert len(seen) == 1
 
 
+def test_ports_published_on_the_hosts_network_are_warned_of(lamina: Lamina) -> None:
+    done = lamina("run", "--rm", "--network", "host", "-p", "80:80", "busybox", "true")
+    assert done.returncode == 0
+    warning = "Published ports are discarded when using host network mode"
+    assert done.stderr == f"WARNING: {warning}\n"
+
+
 def test_dns_and_hosts_as_asked(lamina: Lamina) -> None:
     out = lamina.ok(
         "run", "--rm", "--dns", "192.0.2.1", "--dns-search", "a.test", "--add-host", "db:192.0.2.9",

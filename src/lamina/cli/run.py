@@ -89,6 +89,9 @@ def new_container(
     except NotFound:
         _explain_missing_image(app, config.image)
         raise
+    if host_config.network_mode == "host" and host_config.port_bindings:
+        warning = "Published ports are discarded when using host network mode"
+        print(f"WARNING: {warning}", file=sys.stderr, flush=True)
     if cidfile is not None:
         with open(cidfile, "x") as file:
             file.write(container.id)
