@@ -128,7 +128,8 @@ def tree(root: Path, *, times: bool = True) -> dict[str, Facts]:
     pending = [top]
     while pending:
         path = pending.pop()
-        status = os.lstat(path)
+        follow = path == top  # a view's top may be named by a link in /proc
+        status = os.stat(path, follow_symlinks=follow)
         name = os.fsdecode(path[len(top) + 1 :])
         content: object = None
         if stat.S_ISDIR(status.st_mode):
@@ -144,8 +145,8 @@ def tree(root: Path, *, times: bool = True) -> dict[str, Facts]:
         if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
             first = links.setdefault(status.st_ino, name)
         attributes = {
-            attribute: os.getxattr(path, attribute, follow_symlinks=False)
-            for attribute in os.listxattr(path, follow_symlinks=False)
+            attribute: os.getxattr(path, attribute, follow_symlinks=follow)
+            for attribute in os.listxattr(path, follow_symlinks=follow)
         }
         found[name] = (
             stat.filemode(status.st_mode),

@@ -31,6 +31,23 @@ def shared(scratch_filesystem: Path) -> Iterator[Lamina]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def debian(scratch_filesystem: Path) -> Iterator[Path]:
+    """A folder with `debian.tar` of a minimal Debian and `gnu`, that tar as GNU tar unpacks it."""
+    place = scratch_filesystem / "debian"
+    (place / "gnu").mkdir(parents=True)
+    made = place / "debian.tar"
+    subprocess.run(
+        # iputils-ping carries a file capability
+        ["mmdebstrap", "--quiet", "--variant=minbase", "--include=iputils-ping", "bookworm", made],
+        check=True,
+    )
+    names = ("--xattrs", "--xattrs-include=*", "--numeric-owner")
+    subprocess.run(["tar", "-C", place / "gnu", *names, "-xpf", made], check=True)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
 @pytest.fixture
 def lamina(shared: Lamina) -> Iterator[Lamina]:
     """The command; after the test, containers and volumes of its root are gone."""

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,25 +18,6 @@ from lamina.tar.reader import TarReader
 from tarkit import APPLY, OVERLAY, Journal, opened, tree, unpack
 
 STYLES = pytest.mark.parametrize("style", [OVERLAY, APPLY], ids=["overlay", "apply"])
-
-
-@pytest.fixture(scope="module")
-def debian(scratch_filesystem: Path) -> Iterator[Path]:
-    """A folder with `debian.tar` of a minimal Debian and `gnu`, that tar as GNU tar unpacks it."""
-    if shutil.which("mmdebstrap") is None:
-        pytest.skip("mmdebstrap is not installed")
-    place = scratch_filesystem / "debian"
-    (place / "gnu").mkdir(parents=True)
-    made = place / "debian.tar"
-    subprocess.run(
-        # iputils-ping carries a file capability
-        ["mmdebstrap", "--quiet", "--variant=minbase", "--include=iputils-ping", "bookworm", made],
-        check=True,
-    )
-    names = ("--xattrs", "--xattrs-include=*", "--numeric-owner")
-    subprocess.run(["tar", "-C", place / "gnu", *names, "-xpf", made], check=True)
-    yield place
-    shutil.rmtree(place, ignore_errors=True)
 
 
 @STYLES
