@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,17 +60,22 @@ def tar_of(size_bytes: int) -> bytes:
 def fill(disk: Path, *, leaving_bytes: int = 0) -> None:
     descriptor = os.open(disk / "filling", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        for size in (1 << 20, 4096, 512, 1):
-            while True:
-                try:
-                    os.write(descriptor, bytes(size))
-                except OSError:
-                    os.sync()
-                    break
+        while append_all(descriptor):  # what others freed comes back when the journal has it
+            os.fsync(descriptor)
         os.ftruncate(descriptor, os.fstat(descriptor).st_size - leaving_bytes)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_all(descriptor: int) -> int:
+    """Write to a file until the disk takes no byte more; how many it took."""
+    written = 0
+    for size in (1 << 20, 4096, 1):
+        with suppress(OSError):
+            while True:
+                written += os.write(descriptor, bytes(size))
+    return written
 
 
 def reserve_bytes(disk: Path) -> int:

@@ -34,12 +34,15 @@ class Reserve:
         self._folder = str(folder)
         self._path = f"{folder}/{RESERVE_NAME}"
         self._given_up = False
+        self._wanting = False
 
     def make_room(self) -> None:
         """Make sure that the database can be opened and rows deleted; OutOfSpace if not."""
         said_bytes = self._said_bytes()
         if said_bytes >= _AMPLE_BYTES:
             self._take()
+        else:
+            self._wanting = not self._is_whole()
         if said_bytes >= _PLENTY_BYTES or has_room(self._folder, _ROOM_BYTES):
             return
         self.give_up()
@@ -60,10 +63,12 @@ class Reserve:
             self.take_back()
 
     def take_back(self) -> None:
-        """Take again what was given up, as far as the disk lets us."""
-        if self._given_up:
-            self._given_up = False
-            self._take()
+        """Take again what was given up, or is wanting, as far as the disk lets us."""
+        if self._given_up or self._wanting:
+            self._given_up = self._wanting = False
+            if not self._take():  # ext4 gives out again what was freed once its journal has it
+                self._flush()
+                self._take()
 
     def _said_bytes(self) -> int:
         found = os.statvfs(self._folder)
@@ -75,15 +80,33 @@ class Reserve:
             remedy="remove images or containers, or other files there, then try again",
         )
 
-    def _take(self) -> None:
-        with suppress(FileNotFoundError):
-            if os.stat(self._path).st_blocks * 512 >= RESERVE_BYTES:
-                return
-        # Never worth failing for: a filesystem may be full again, or unable to promise blocks.
-        with suppress(OSError):
+    def _take(self) -> bool:
+        """Have the blocks; False if the disk is full. Nothing here is worth failing for."""
+        if self._is_whole():
+            return True
+        try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            return error.errno not in FULL
+        return True
+
+    def _is_whole(self) -> bool:
+        try:
+            return os.stat(self._path).st_blocks * 512 >= RESERVE_BYTES
+        except FileNotFoundError:
+            return False
+
+    def _flush(self) -> None:
+        from lamina.linux.syscalls import syncfs
+
+        with suppress(OSError):
+            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syncfs(descriptor)
             finally:
                 os.close(descriptor)
 

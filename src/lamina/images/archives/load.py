@@ -143,10 +143,12 @@ def _store_layer(
         if source.digest is not None:
             checked = CheckedStream(section, source.digest, source.size_bytes)
         total = section.size_bytes
+        # A plain tar's digest is its diff id, which is checked in any case: not hashed twice.
+        stream = section if checked is None or source.digest == expected else checked
         try:
             layer = images.layers.apply(
                 operation,
-                cast(BinaryIO, checked or section),
+                cast(BinaryIO, stream),
                 parent,
                 expected=expected,
                 progress=lambda done: tell(LayerProgress(expected, done, total)),
