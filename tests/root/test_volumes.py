@@ -112,6 +112,13 @@ def test_prune_spares_named_and_used_volumes(volumes: VolumeStore, root: DataRoo
 def test_two_mounts_at_one_place_are_refused(volumes: VolumeStore) -> None:
     with pytest.raises(InvalidInput, match="Duplicate mount point: /srv"):
         volumes.resolve(["data:/srv", "/tmp:/srv/"])
+    with pytest.raises(InvalidInput, match="Duplicate mount point: /srv"):
+        volumes.resolve(["data:/srv"], tmpfs=["/srv/"])
+
+
+def test_the_same_mount_given_twice_is_one(volumes: VolumeStore) -> None:
+    (mount,) = volumes.resolve(["data:/srv", "data:/srv"])
+    assert (mount.name, mount.destination) == ("data", "/srv")
 
 
 def test_what_the_command_line_mounts_replaces_the_images_volume(volumes: VolumeStore) -> None:

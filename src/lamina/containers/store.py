@@ -80,7 +80,9 @@ class ContainerStore:
         _check(config, host_config)
         with (
             translated(f"creating container {name}"),
-            parts.volumes.resolved(host_config.binds, config.volumes) as mounts,
+            parts.volumes.resolved(
+                host_config.binds, config.volumes, tmpfs=tuple(host_config.tmpfs)
+            ) as mounts,
             parts.root.operation("create container") as op,
         ):
             op.begin()

@@ -128,11 +128,16 @@ class VolumeStore:
         return total
 
     def resolve(
-        self, binds: Sequence[str], image_volumes: Sequence[str] = ()
+        self,
+        binds: Sequence[str],
+        image_volumes: Sequence[str] = (),
+        *,
+        tmpfs: Sequence[str] = (),
     ) -> Sequence[MountPoint]:
         """The mounts of a new container; its volumes are made, and those without a name named.
 
-        Folders of the host that do not exist are made, as Docker does for `-v`.
+        Folders of the host that do not exist are made, as Docker does for `-v`. At the places of
+        `tmpfs`, memory is mounted: nothing else can be.
         """
         if not binds and not image_volumes:
             return []
@@ -140,10 +145,11 @@ class VolumeStore:
 
         from lamina.volumes.specification import parse_volume
 
-        asked = [parse_volume(text) for text in binds]
+        asked = [parse_volume(text) for text in dict.fromkeys(binds)]
         places = [mount.destination for mount in asked]
+        taken = [*places, *map(os.path.normpath, tmpfs)]
         for place in places:
-            if places.count(place) > 1:
+            if taken.count(place) > 1:
                 raise InvalidInput(f"Duplicate mount point: {place}")
         asked += [
             mount for mount in map(parse_volume, image_volumes) if mount.destination not in places
@@ -161,10 +167,14 @@ class VolumeStore:
 
     @contextlib.contextmanager
     def resolved(
-        self, binds: Sequence[str], image_volumes: Sequence[str] = ()
+        self,
+        binds: Sequence[str],
+        image_volumes: Sequence[str] = (),
+        *,
+        tmpfs: Sequence[str] = (),
     ) -> Iterator[Sequence[MountPoint]]:
         """`resolve` for a block that makes the container; if it fails, anonymous volumes go."""
-        mounts = self.resolve(binds, image_volumes)
+        mounts = self.resolve(binds, image_volumes, tmpfs=tmpfs)
         try:
             yield mounts
         except BaseException:
