@@ -102,7 +102,9 @@ def _explain_missing_image(app: App, image: str) -> None:
     """Says what Docker says before it pulls, where it is the image that is missing."""
     try:
         app.engine.images.resolve(image)
-    except NotFound:
+    except NotFound as missing:
+        if missing.remedy:  # it is here, and the error knows where
+            raise
         from lamina.images.reference import Reference
 
         wanted = Reference.parse(image).familiar()

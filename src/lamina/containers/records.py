@@ -110,7 +110,7 @@ class ContainerRecords:
         if not rows and name and _HEX.issuperset(name):
             rows = self._rows("id >= ? AND id < ?", (name, f"{name}g"))
         if not rows:
-            raise no_such_container(reference)
+            raise self._unknown(reference, name)
         if len(rows) > 1:
             raise InvalidInput(
                 f"multiple IDs found with provided prefix: {reference}", remedy="give more digits"
@@ -198,6 +198,19 @@ class ContainerRecords:
             "UPDATE containers SET document = ? WHERE id = ?",
             (json.dumps(document, separators=(",", ":")), record.id),
         )
+
+    def _unknown(self, reference: str, name: str) -> NotFound:
+        """No such container; or it is another storage driver's, and the error says whose."""
+        elsewhere = self._database.one(
+            "SELECT driver FROM containers WHERE name = ? OR id = ?", (name, name)
+        )
+        error = no_such_container(reference)
+        if elsewhere is not None:
+            driver = elsewhere["driver"]
+            error.remedy = (
+                f"it is held by the storage driver {driver}: use --storage-driver {driver}"
+            )
+        return error
 
     def _rows(self, condition: str, args: Sequence[str]) -> list[Record]:
         rows = self._database.read(
