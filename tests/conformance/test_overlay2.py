@@ -12,8 +12,11 @@ import pytest
 from driver_builders import add_layer, build_layer, edit, file, folder, names
 
 from lamina.drivers import overlay_mount
+from lamina.drivers.contract import Usage
+from lamina.drivers.deletion import delete_tree
 from lamina.drivers.overlay2 import Overlay2Driver
 from lamina.drivers.overlay_probe import probe_overlay
+from lamina.drivers.usage import tree_usage
 from lamina.errors import Corrupt, PermissionDenied, Unsupported
 from lamina.linux import syscalls
 from lamina.linux.mounts import Mount, mount, unmount
@@ -293,3 +296,19 @@ def test_lacking_rights_are_told_as_such(
     driver.prepare("w", chain)
     with pytest.raises(PermissionDenied, match="root"):
         driver.mount("w")
+
+
+def test_a_tree_deeper_than_any_path_is_counted(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(5000):
+        os.mkdir("deep", dir_fd=fd)
+        below = os.open("deep", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    with open(os.open("end", os.O_WRONLY | os.O_CREAT, dir_fd=fd), "w") as file:
+        file.write("hello")
+    os.close(fd)
+    try:
+        assert tree_usage(str(tmp_path)) == Usage(size_bytes=5, inodes=5001)
+    finally:
+        delete_tree(str(tmp_path))

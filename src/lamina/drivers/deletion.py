@@ -13,6 +13,7 @@ from lamina.errors import Conflict
 
 # Deeper than this a folder is first moved up, so that neither descriptors nor the stack run out.
 _MAX_DEPTH = 128
+_MOVED = ".deep-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -23,13 +24,13 @@ def delete_tree(path: str) -> None:
         parent_fd = os.open(parent, _FOLDER)
     except FileNotFoundError:
         return
+    # What is moved up lies beside the tree, under its name with a mark: the same at any depth.
+    top = name.partition(_MOVED)[0]
     try:
-        _delete(parent_fd, name, _MAX_DEPTH, parent_fd, name)
-        # What was moved up lies beside the tree, under names that begin with its own.
-        for moved in [
-            entry for entry in os.listdir(parent_fd) if entry.startswith(f"{name}.deep-")
-        ]:
-            delete_tree(f"{parent}/{moved}")
+        _delete(parent_fd, name, _MAX_DEPTH, parent_fd, top)
+        while moved := [one for one in os.listdir(parent_fd) if one.startswith(top + _MOVED)]:
+            for one in moved:
+                _delete(parent_fd, one, _MAX_DEPTH, parent_fd, top)
     finally:
         os.close(parent_fd)
 
@@ -56,7 +57,7 @@ def _delete(folder_fd: int, name: str, depth: int, top_fd: int, top_name: str) -
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
     if depth == 0:
-        moved = f"{top_name}.deep-{os.urandom(8).hex()}"
+        moved = f"{top_name}{_MOVED}{os.urandom(8).hex()}"
         os.rename(name, moved, src_dir_fd=folder_fd, dst_dir_fd=top_fd)
         return
     try:
