@@ -24,6 +24,15 @@ def test_a_terminal_has_the_callers_size_and_follows_it(
     assert person.end() == 5
 
 
+def test_the_last_of_many_sizes_is_the_one_that_stays(terminal: Callable[..., Terminal]) -> None:
+    person = terminal("run", "-it", "--rm", "--network", "none", "busybox", "sh")
+    person.expect("# ")
+    for number in range(40):
+        person.resize(20 + number, 60 + number)
+    person.type("while [ \"$(stty size)\" != '59 99' ]; do sleep 0.02; done; exit 5\n")
+    assert person.end() == 5
+
+
 def test_the_callers_terminal_is_as_it_was_afterwards(
     terminal: Callable[..., Terminal],
 ) -> None:

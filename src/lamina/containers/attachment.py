@@ -63,8 +63,12 @@ def passing_signals(folder: Path, streams: Streams, *, terminal: bool) -> Signal
 def fit_terminal(folder: Path, streams: Streams) -> None:
     """Give the container's terminal the size of the caller's."""
     size = terminal_size(streams)
-    if size is not None:
+    while size is not None:
         resize(folder, *size)
+        # It may have changed, and this have been interrupted to tell so, while this one waited.
+        told, size = size, terminal_size(streams)
+        if size == told:
+            return
 
 
 def redraw_terminal(folder: Path, streams: Streams) -> None:
@@ -72,7 +76,7 @@ def redraw_terminal(folder: Path, streams: Streams) -> None:
     size = terminal_size(streams)
     if size is not None:
         resize(folder, size[0] + 1, size[1] + 1)
-        resize(folder, *size)
+        fit_terminal(folder, streams)
 
 
 class _Relay:

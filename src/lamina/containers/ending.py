@@ -66,7 +66,7 @@ def observed(parts: Parts, record: Record) -> ContainerState:
             status=EXITED,
             exit_code=code or 0,
             started_ns=record.started_ns,
-            finished_ns=_finished_ns(folder),
+            finished_ns=_finished_ns(folder, record),
         )
     finish(parts, record.id)
     found = parts.records.find(record.id)
@@ -127,7 +127,8 @@ def settled(parts: Parts, container_id: str) -> Record | None:
         if not record.auto_remove:
             undo_start(parts, container_id)
             oom_killed = (folder / "oom").exists()
-            parts.records.set_ended(record, code, _finished_ns(folder), oom_killed=oom_killed)
+            finished_ns = _finished_ns(folder, record)
+            parts.records.set_ended(record, code, finished_ns, oom_killed=oom_killed)
             return parts.records.get(container_id)
     else:
         return record
@@ -280,8 +281,9 @@ def monitored(folder: Path) -> bool:
         return False
 
 
-def _finished_ns(folder: Path) -> int:
+def _finished_ns(folder: Path, record: Record) -> int:
+    """When it ended, by the time of conmon's note, which lags behind the clock by some ms."""
     try:
-        return (folder / "exit").stat().st_mtime_ns
+        return max((folder / "exit").stat().st_mtime_ns, record.started_ns or 0)
     except FileNotFoundError:
         return time.time_ns()

@@ -264,11 +264,27 @@ def resize(folder: Path, height: int, width: int) -> None:
     except OSError:  # it has ended meanwhile
         return
     try:
+        _wait_until_read(fifo)
         os.write(fifo, f"1 {height} {width}\n".encode())
     except OSError:
         pass
     finally:
         os.close(fifo)
+
+
+def _wait_until_read(fifo: int) -> None:
+    """Wait (not forever) until conmon has taken what is in its control pipe.
+
+    Of messages that it reads at once, conmon carries out the first, as often as there are messages.
+    """
+    import fcntl
+    import termios
+    import time
+
+    for _ in range(400):
+        if not any(fcntl.ioctl(fifo, termios.FIONREAD, bytes(4))):
+            return
+        time.sleep(0.005)
 
 
 def process_start_time(pid: int) -> int | None:
