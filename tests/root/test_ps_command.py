@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-from commandkit import Lamina
+from commandkit import Lamina, busybox_tar
 
 
 def test_ps_shows_dockers_columns(lamina: Lamina) -> None:
@@ -91,3 +92,19 @@ def test_a_bad_template_is_told(lamina: Lamina) -> None:
     done = lamina("ps", "-a", "--format", "{{.Nope}}")
     assert done.returncode == 1
     assert "can't evaluate field Nope" in done.stderr
+
+
+def test_a_container_whose_size_cannot_be_told_hides_no_other(
+    engine_root: Path, tmp_path: Path
+) -> None:
+    own = Lamina(engine_root)
+    (tmp_path / "rootfs.tar").write_bytes(busybox_tar())
+    own.ok("--storage-driver", "vfs", "import", str(tmp_path / "rootfs.tar"), "busybox")
+    deep = "i=0; while [ $i -lt 500 ]; do mkdir d && cd d; i=$((i+1)); done"
+    own.ok("run", "--name", "deep", "--network", "none", "busybox", "sh", "-c", deep)
+    own.ok("create", "--name", "plain", "busybox")
+    told = own("ps", "-a", "--format", "{{.Names}} {{.Size}}")
+    assert told.returncode == 0
+    assert re.fullmatch(r"plain 0B \(virtual [0-9.]+MB\)\ndeep N/A\n", told.stdout)
+    assert re.fullmatch(r"WARNING: the size of deep: .* lies too deep: .*\n", told.stderr)
+    own.ok("rm", "deep", "plain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from lamina.cli.command import docker_command
 from lamina.cli.context import App
-from lamina.errors import InvalidInput
+from lamina.errors import InvalidInput, Unsupported
 
 if TYPE_CHECKING:
     from lamina.containers.container import Container
@@ -214,7 +215,11 @@ class _Shown:
     def _size(self, container: Container) -> str:
         from lamina.cli.units import size
 
-        written = size(container.size().size_bytes)
+        try:
+            written = size(container.size().size_bytes)
+        except Unsupported as error:  # what one container made hides no other
+            print(f"WARNING: the size of {container.name}: {error}", file=sys.stderr)
+            return "N/A"
         return f"{written} (virtual {size(container.virtual_size_bytes())})"
 
     def _mounts(self, container: Container) -> dict[str, str]:
