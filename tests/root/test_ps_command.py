@@ -102,7 +102,7 @@ def test_a_container_whose_size_cannot_be_told_hides_no_other(
     own.ok("--storage-driver", "vfs", "import", str(tmp_path / "rootfs.tar"), "busybox")
     deep = "i=0; while [ $i -lt 500 ]; do mkdir d && cd d; i=$((i+1)); done"
     own.ok("run", "--name", "deep", "--network", "none", "busybox", "sh", "-c", deep)
-    own.ok("create", "--name", "plain", "busybox")
+    own.ok("create", "--name", "plain", "busybox", "true")
     told = own("ps", "-a", "--format", "{{.Names}} {{.Size}}")
     assert told.returncode == 0
     assert re.fullmatch(r"plain 0B \(virtual [0-9.]+MB\)\ndeep N/A\n", told.stdout)
