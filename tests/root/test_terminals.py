@@ -69,18 +69,6 @@ def test_the_detach_keys_leave_the_container_running(
     assert lamina.ok("ps", "--format", "{{.Names}}") == "one\n"
 
 
-def test_who_attaches_sees_the_prompt(lamina: Lamina, terminal: Callable[..., Terminal]) -> None:
-    words = ("--name", "one", "--network", "none", "busybox", "sh")
-    first = terminal("run", "-it", *words)
-    first.expect("# ")
-    first.type("\x10\x11")
-    assert first.end() == 0
-    second = terminal("attach", "one")
-    second.expect("# ")
-    second.type("exit 6\n")
-    assert second.end() == 6
-
-
 @pytest.mark.parametrize("command", ["run", "start", "attach", "exec"])
 def test_detach_keys_that_are_none_are_refused_before_anything_happens(
     command: str, lamina: Lamina, terminal: Callable[..., Terminal]

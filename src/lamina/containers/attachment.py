@@ -71,14 +71,6 @@ def fit_terminal(folder: Path, streams: Streams) -> None:
             return
 
 
-def redraw_terminal(folder: Path, streams: Streams) -> None:
-    """The same, where it may have it already: what draws there draws again for a new caller."""
-    size = terminal_size(streams)
-    if size is not None:
-        resize(folder, size[0] + 1, size[1] + 1)
-        fit_terminal(folder, streams)
-
-
 class _Relay:
     def __init__(self, connection: socket.socket, streams: Streams, terminal: bool) -> None:
         self._connection = connection

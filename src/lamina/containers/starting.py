@@ -84,7 +84,7 @@ def start_attached(
 
 def attach_running(parts: Parts, container_id: str, streams: Streams) -> int | None:
     """Attach to a container that runs: its exit code, or None where the caller detached."""
-    from lamina.containers.attachment import carry, connect, passing_signals, redraw_terminal
+    from lamina.containers.attachment import carry, connect, fit_terminal, passing_signals
     from lamina.containers.waiting import wait_ended
 
     record = parts.records.get(container_id)
@@ -101,7 +101,7 @@ def attach_running(parts: Parts, container_id: str, streams: Streams) -> int | N
     with passing_signals(folder, streams, terminal=terminal) as signals:
         signals.deliver_to_process(record.pid)
         if terminal:
-            redraw_terminal(folder, streams)
+            fit_terminal(folder, streams)
         ended = carry(connection, streams, terminal=terminal)
     return wait_ended(parts, container_id) if ended else None
 
