@@ -30,6 +30,7 @@ GROUPS = {
     "builder": "Manage builds",
     "container": "Manage containers",
     "image": "Manage images",
+    "layer": "Manage layers",
     "network": "Manage networks",
     "system": "Manage Lamina",
     "volume": "Manage volumes",
@@ -37,7 +38,7 @@ GROUPS = {
 
 # Docker's commands that Lamina does not have (the last word of their paths).
 _DOCKERS = frozenset(
-    "buildx checkpoint commit compose config connect context cp disconnect du events export login "
+    "buildx checkpoint commit compose config connect context cp disconnect du events login "
     "logout manifest node pause plugin pull push search secret service stack stats swarm trust "
     "unpause update".split()
 )
@@ -54,6 +55,7 @@ completion | completion | Generate the autocompletion script for the specified s
 container_inspect | container inspect | Display detailed information on one or more containers
 container_prune | container prune | Remove all stopped containers
 create | container create, create | Create a new container
+export | container export, export | Export a container's filesystem as a tar archive
 diff | container diff, diff | Inspect changes to files or directories on a container's filesystem
 exec | container exec, exec | Execute a command in a running container
 history | image history, history | Show the history of an image
@@ -64,6 +66,8 @@ import_ | image import, import | Import the contents from a tarball to create a 
 info | system info, info | Display system-wide information
 inspect | inspect | Return low-level information on Lamina objects
 kill | container kill, kill | Kill one or more running containers
+layer_export | layer export | Write the exact tar of a layer
+layer_ls | layer ls/layer list | List the layers of an image
 load | image load, load | Load an image from a tar archive or STDIN
 logs | container logs, logs | Fetch the logs of a container
 network_create | network create | Create a network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lamina.containers.ending import alive, monitored, observed, remove, running_conflict
 from lamina.containers.monitor import noted_exit
@@ -217,6 +217,14 @@ class Container:
     def changes(self) -> Iterator[Change]:
         """What differs from the image: `Change(kind, path)`, as `docker diff`."""
         return self._parts.layers.changes(self.id)
+
+    def export(self, out: BinaryIO) -> None:
+        """Write its whole filesystem as a tar, without what is in its volumes."""
+        from lamina.containers.rootfs import only_rootfs
+        from lamina.tar.diff import write_tree
+
+        with only_rootfs(self._parts, self.id) as root_fd:
+            write_tree(root_fd, out)
 
     def inspect(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's document (`docker inspect`)."""

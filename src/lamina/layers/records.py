@@ -74,6 +74,16 @@ class LayerRecords:
         )
         return None if row is None else _layer(row)
 
+    def with_digits(self, digits: str) -> list[Layer]:
+        """One layer for each diff id of an image's layers whose diff or chain id begins so."""
+        like = f"sha256:{digits}*"
+        rows = self._database.read(
+            f"SELECT {_LAYER} FROM layers WHERE driver=? AND kind='image'"
+            " AND (diff_id GLOB ? OR chain_id GLOB ?) GROUP BY diff_id",
+            (self._driver, like, like),
+        )
+        return [_layer(row) for row in rows]
+
     def get(self, chain: ChainID) -> Layer:
         """The layer; NotFound if it is not stored."""
         found = self.find(chain)

@@ -22,7 +22,7 @@ Write order for content: driver folder, journal (renamed in), then the transacti
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "LayerStore", "Progress"]
 
+_VISITOR = "visitor"
+
 Progress = Callable[[int], None]
 """Told how many bytes of a layer's uncompressed tar have been taken in so far."""
 
@@ -58,6 +60,7 @@ class LayerStore:
         self._contents = Contents(root, driver, self.records)
         root.recovery.on_staged("content", self._name, self._contents.remove)
         root.recovery.on_staged("snapshot", self._name, self._remove_staged_snapshot)
+        root.recovery.on_staged("mount", self._name, self._end_visit)
         root.recovery.on_lease(self._name, self._release)
         root.recovery.run()
         if root.meta(f"looked over:{self._name}") != root.boot_id:
@@ -158,6 +161,10 @@ class LayerStore:
         """The layer with all below it, base first; empty for None."""
         return self.records.stack(chain)
 
+    def journal_size_bytes(self, chain: ChainID) -> int:
+        """What the journal takes on disk that lets `export` write the layer's exact tar."""
+        return self._contents.journal(self.get(chain).cache_id).stat().st_size
+
     def init_layer(self, parent: ChainID | None) -> Layer | None:
         """The newest init layer on this layer, if there is one."""
         return self.records.init_layer(parent)
@@ -174,6 +181,10 @@ class LayerStore:
         """
         layer = self.get(chain)
         self._contents.write_tar(self.records.content(layer.cache_id), out)
+
+    def with_digits(self, digits: str) -> Sequence[Layer]:
+        """One layer for each diff id of an image's layers whose diff or chain id begins so."""
+        return self.records.with_digits(digits)
 
     def tar_size_bytes(self, chain: ChainID) -> int:
         """How long the tar is that `export` writes."""
@@ -233,6 +244,16 @@ class LayerStore:
     def unmount(self, snapshot_id: str, *, holder: str = "engine") -> None:
         """`holder` no longer needs the mount."""
         self.driver.unmount(snapshot_id, holder=holder)
+
+    @contextmanager
+    def visited(self, snapshot_id: str) -> Iterator[Path]:
+        """An active snapshot, mounted within the block; one at a time for each snapshot.
+
+        A visitor that dies is noticed at the next opening, which ends its mount.
+        """
+        with self.root.operation("visit") as op:
+            op.scratch("mount", self._name, snapshot_id)
+            yield self.driver.mount(snapshot_id, holder=_VISITOR)
 
     def remove_snapshot(self, snapshot_id: str) -> None:
         """Delete an active snapshot, and the layers that nothing but it needed; absent is fine."""
@@ -397,6 +418,9 @@ class LayerStore:
 
     def _release(self, chain: str, operation: str) -> None:
         self._collect(ChainID(chain), operation)
+
+    def _end_visit(self, snapshot_id: str) -> None:
+        self.driver.unmount(snapshot_id, holder=_VISITOR)
 
     def _remove_staged_snapshot(self, snapshot_id: str) -> None:
         named = self.root.database.one(

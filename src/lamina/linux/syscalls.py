@@ -269,6 +269,7 @@ def mount_setattr(
 
 
 CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
 
 
 def unshare(flags: int) -> None:
