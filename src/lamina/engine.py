@@ -92,6 +92,7 @@ class Engine:
         from lamina.layers.store import LayerStore
 
         self.root.recovery.on_staged("build process", "", self._end_build_process)
+        self.root.recovery.on_staged("pause", "", self._end_pause)
         return LayerStore(self.root, self.driver)
 
     @cached_property
@@ -239,6 +240,11 @@ class Engine:
         from lamina.build.executor import end_process
 
         end_process(self.root, self._runtime, name)
+
+    def _end_pause(self, container_id: str) -> None:
+        from lamina.containers.commit import end_pause
+
+        end_pause(self.root, self._runtime, container_id)
 
     def close(self) -> None:
         """Let the data root go. Containers go on."""

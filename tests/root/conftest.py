@@ -78,3 +78,14 @@ def sleeper(lamina: Lamina) -> str:
         "run", "-d", "--name", "one", "--network", "none", "-e", "A=image", "busybox",
         "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done",
     ).strip()  # fmt: skip
+
+
+@pytest.fixture(params=("overlay2", "vfs"))
+def own(request: pytest.FixtureRequest, engine_root: Path) -> Iterator[Lamina]:
+    """The command on a root of its own with this driver, and the image `busybox`."""
+    lamina = Lamina(engine_root)
+    lamina.environment["LAMINA_DRIVER"] = request.param
+    lamina.ok("import", "--change", 'CMD ["sh"]', "-", "busybox", stdin=busybox_tar())
+    yield lamina
+    if ids := lamina("ps", "-aq").stdout.split():
+        lamina("rm", "-f", "-v", *ids)

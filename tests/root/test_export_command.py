@@ -9,24 +9,9 @@ import os
 import pty
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from commandkit import LAMINA, Lamina, busybox_tar
-
-DRIVERS = ("overlay2", "vfs")
-
-
-@pytest.fixture(params=DRIVERS)
-def own(request: pytest.FixtureRequest, engine_root: Path) -> Iterator[Lamina]:
-    """The command on a root of its own with this driver, and the image `busybox`."""
-    lamina = Lamina(engine_root)
-    lamina.environment["LAMINA_DRIVER"] = request.param
-    lamina.ok("import", "--change", 'CMD ["sh"]', "-", "busybox", stdin=busybox_tar())
-    yield lamina
-    if ids := lamina("ps", "-aq").stdout.split():
-        lamina("rm", "-f", "-v", *ids)
+from commandkit import LAMINA, Lamina
 
 
 def raw(lamina: Lamina, *args: str) -> bytes:

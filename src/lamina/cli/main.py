@@ -38,7 +38,7 @@ GROUPS = {
 
 # Docker's commands that Lamina does not have (the last word of their paths).
 _DOCKERS = frozenset(
-    "buildx checkpoint commit compose config connect context cp disconnect du events login "
+    "buildx checkpoint compose config connect context cp disconnect du events login "
     "logout manifest node pause plugin pull push search secret service stack stats swarm trust "
     "unpause update".split()
 )
@@ -51,6 +51,7 @@ running container
 build | image build, build, builder build | Build an image from a Dockerfile
 builder_prune | builder prune | Remove build cache
 complete | __complete |
+commit | container commit, commit | Create a new image from a container's changes
 completion | completion | Generate the autocompletion script for the specified shell
 container_inspect | container inspect | Display detailed information on one or more containers
 container_prune | container prune | Remove all stopped containers

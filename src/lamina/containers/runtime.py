@@ -80,6 +80,22 @@ class Runtime:
         except (ValueError, KeyError):
             return False
 
+    def status(self, container_id: str) -> str:
+        """`running`, `paused`, `stopped`… in the runtime's words; empty where it knows of none."""
+        status, text = capture(self.command("state", container_id))
+        try:
+            return "" if status else str(json.loads(text)["status"])
+        except (ValueError, KeyError):
+            return ""
+
+    def pause(self, container_id: str) -> None:
+        """Freeze all processes of the container."""
+        self.call("pause", container_id)
+
+    def resume(self, container_id: str) -> None:
+        """Let them go on."""
+        self.call("resume", container_id)
+
     def delete(self, container_id: str) -> None:
         """Kill what is left of the container and drop the runtime's state of it; idempotent."""
         self.end_delete(self.begin_delete(container_id))

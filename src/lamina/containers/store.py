@@ -25,6 +25,7 @@ from lamina.errors import InvalidInput, NotFound
 from lamina.store.failures import translated
 
 if TYPE_CHECKING:
+    from lamina.containers.commit import Commit
     from lamina.containers.config import ContainerConfig, HostConfig
     from lamina.digests import ChainID
     from lamina.images.image import Image
@@ -108,6 +109,12 @@ class ContainerStore:
         NotFound: `No such container: x`. InvalidInput: the prefix fits several.
         """
         return Container(self._parts, self._parts.records.resolve(reference))
+
+    def commit(self, container: Container, wanted: Commit) -> Image:
+        """Make an image of what a container is now; the container goes on."""
+        from lamina.containers.commit import commit
+
+        return commit(self._parts, self._images, container.id, wanted)
 
     def list(
         self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None

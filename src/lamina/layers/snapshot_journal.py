@@ -1,4 +1,4 @@
-"""The journal, diff id and size of an active snapshot that is about to become a layer.
+"""The diff of an active snapshot as a stream; its journal, diff id and size.
 
 Its diff tar is written by the driver in one thread and read by another through a pipe: hashed and
 journalled as it passes, and stored nowhere.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lamina.digests import DiffID
 from lamina.layers.journal import JournalWriter
@@ -43,6 +43,15 @@ def journal_of_snapshot(
     driver: StorageDriver, snapshot_id: str, parents: Sequence[str], journal: Path
 ) -> DiffFacts:
     """Write the journal of what a snapshot changed; each file is named where the driver has it."""
+    with diff_stream(driver, snapshot_id, parents) as stream, JournalWriter(journal) as record:
+        return _consume(stream, record)
+
+
+@contextmanager
+def diff_stream(
+    driver: StorageDriver, snapshot_id: str, parents: Sequence[str]
+) -> Iterator[BinaryIO]:
+    """The snapshot's diff tar, to be read to its end within the block."""
     source, target = os.pipe2(os.O_CLOEXEC)
     with suppress(PermissionError):  # beyond this user's share of pipe memory: slower
         fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -58,8 +67,8 @@ def journal_of_snapshot(
     producer = threading.Thread(target=produce, name=f"diff {snapshot_id}")
     producer.start()
     try:
-        with open(source, "rb", buffering=0) as stream, JournalWriter(journal) as record:
-            facts = _consume(stream, record)
+        with open(source, "rb", buffering=0) as stream:
+            yield cast(BinaryIO, stream)
     except BaseException as error:
         producer.join()  # the closed pipe ended it
         if failures and not isinstance(failures[0], BrokenPipeError):
@@ -68,7 +77,6 @@ def journal_of_snapshot(
     producer.join()
     if failures:
         raise failures[0]
-    return facts
 
 
 def _consume(stream: Stream, record: JournalWriter) -> DiffFacts:

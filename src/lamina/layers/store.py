@@ -139,6 +139,16 @@ class LayerStore:
                     op.keep("snapshot", self._name, snapshot_id)
         return layer
 
+    def copied(self, op: Operation, snapshot_id: str, parent: ChainID | None) -> Layer:
+        """What a snapshot holds, as a layer on `parent`; the snapshot stays as it is, in use.
+
+        `parent` is what it stands on but for init layers. Leased to `op` as by `apply`.
+        """
+        from lamina.layers.snapshot_journal import diff_stream
+
+        with diff_stream(self.driver, snapshot_id, self.below(snapshot_id)) as stream:
+            return self.apply(op, stream, parent)
+
     def require_depth(self, layers: int) -> None:
         """Unsupported if an image of so many layers could not be run: init layers stand above."""
         most = self.driver.capabilities.max_chain - 1
