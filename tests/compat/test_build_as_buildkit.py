@@ -11,70 +11,22 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dockerkit import DOCKER, Dockerd
 
 from lamina import Engine
 from lamina.build.builder import BuildRequest, BuildResult
 from lamina.build.events import Event, Started
 from lamina.build.refusals import BuildFailed
 
-DOCKER = "/usr/bin/docker"  # a client that speaks to BuildKit without a plug-in
-START_S = 60
 APPLETS = "sh ls cat chmod chown echo env id ln mkdir mv rm sleep stat test touch true".split()
 NOT_THE_IMAGES = re.compile(
     r"(dev|proc|sys|etc$)(/|$)|\.dockerenv$|etc/(hosts|hostname|resolv\.conf|mtab)$"
 )
-
-
-class Dockerd:
-    """A daemon of our own, in its own folders, without networks."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.host = f"unix://{folder}/d.sock"
-        self._log = open(folder / "log", "wb")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [
-                *("dockerd", "--data-root", folder / "data", "--exec-root", folder / "exec"),
-                *("-p", folder / "pid", "-H", self.host, "--iptables=false", "--bridge=none"),
-                *("--ip6tables=false", "--storage-driver", "overlay2"),
-            ],
-            stdout=self._log,
-            stderr=self._log,
-        )
-
-    def wait(self) -> None:
-        """Until it answers."""
-        until = time.monotonic() + START_S
-        while self("version").returncode:
-            assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
-            assert time.monotonic() < until, "dockerd does not answer"
-            time.sleep(0.1)
-
-    def __call__(self, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [DOCKER, "--host", self.host, *args],
-            input=stdin,
-            capture_output=True,
-            env={"PATH": os.environ["PATH"], "DOCKER_BUILDKIT": "1", "HOME": str(self._folder)},
-            timeout=120,
-            check=False,
-        )
-
-    def ok(self, *args: str, stdin: bytes = b"") -> bytes:
-        done = self(*args, stdin=stdin)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=60)
-        self._log.close()
 
 
 def base_tar() -> bytes:

@@ -110,7 +110,7 @@ def test_a_command_that_is_not_there_is_a_clean_error(
     assert err == "Error: 'lamina hoist' is not part of this version of Lamina\n"
 
 
-@pytest.mark.parametrize("path", ["pull", "cp", "image push", "container stats", "compose"])
+@pytest.mark.parametrize("path", ["pull", "plugin", "image push", "container stats", "compose"])
 def test_a_command_of_dockers_that_lamina_lacks_is_told_as_such(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ GROUPS = {
 
 # Docker's commands that Lamina does not have (the last word of their paths).
 _DOCKERS = frozenset(
-    "buildx checkpoint compose config connect context cp disconnect du events login "
+    "buildx checkpoint compose config connect context disconnect du events login "
     "logout manifest node pause plugin pull push search secret service stack stats swarm trust "
     "unpause update".split()
 )
@@ -55,6 +55,7 @@ commit | container commit, commit | Create a new image from a container's change
 completion | completion | Generate the autocompletion script for the specified shell
 container_inspect | container inspect | Display detailed information on one or more containers
 container_prune | container prune | Remove all stopped containers
+cp | container cp, cp | Copy files/folders between a container and the local filesystem
 create | container create, create | Create a new container
 export | container export, export | Export a container's filesystem as a tar archive
 diff | container diff, diff | Inspect changes to files or directories on a container's filesystem

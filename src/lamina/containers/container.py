@@ -12,6 +12,7 @@ from lamina.errors import Conflict, NotFound
 if TYPE_CHECKING:
     from lamina.containers.config import ContainerConfig, ExecConfig, HostConfig
     from lamina.containers.console import Streams
+    from lamina.containers.copying.files import ContainerFiles
     from lamina.containers.execution import ExecResult
     from lamina.containers.logs import LogLine
     from lamina.containers.parts import Parts
@@ -217,6 +218,12 @@ class Container:
     def changes(self) -> Iterator[Change]:
         """What differs from the image: `Change(kind, path)`, as `docker diff`."""
         return self._parts.layers.changes(self.id)
+
+    def files(self, called: str | None = None) -> ContainerFiles:
+        """Its files, to be copied in or out; `called` is its name in messages."""
+        from lamina.containers.copying.files import ContainerFiles
+
+        return ContainerFiles(self._parts, self._record, called or self.name)
 
     def export(self, out: BinaryIO) -> None:
         """Write its whole filesystem as a tar, without what is in its volumes."""

@@ -1,0 +1,1 @@
+"""Files copied into and out of a container, by the rules of `docker cp`."""
