@@ -87,6 +87,7 @@ run | container run, run | Create and run a new container from an image
 save | image save, save | Save one or more images to a tar archive (streamed to STDOUT by default)
 start | container start, start | Start one or more stopped containers
 stop | container stop, stop | Stop one or more running containers
+system_check | system check | Check layers, file by file, and all else that is stored
 system_df | system df | Show disk usage
 system_prune | system prune | Remove unused data
 tag | image tag, tag | Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE

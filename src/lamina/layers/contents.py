@@ -159,7 +159,7 @@ class Contents:
     def _distrusted_if_damaged(self, content: Content) -> Iterator[None]:
         try:
             yield
-        except NotFound:
+        except (NotFound, FileNotFoundError):
             self._records.mark_suspect(content.cache_id)
             raise Corrupt(
                 f"layer {content.diff_id} is missing on disk",

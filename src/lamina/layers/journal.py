@@ -34,7 +34,8 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from isal.isal_zlib import crc32
 
@@ -52,6 +53,7 @@ _FILE = struct.Struct(">cH")
 _FILE_FACTS = struct.Struct(">QI")
 _LEVEL = 3
 _CHUNK_BYTES = 1 << 20
+_ZEROS = bytes(_CHUNK_BYTES)
 _BATCH_BYTES = 1 << 17
 _RAW_LIMIT = 1 << 30
 _INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
@@ -61,6 +63,14 @@ class Sink(Protocol):
     """What a tar is written to."""
 
     def write(self, data: bytes, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file of the layer whose content is not what the journal says."""
+
+    path: bytes
+    problem: str
 
 
 class JournalWriter:
@@ -172,6 +182,102 @@ def write_tar(journal: Path, layer_root: Path, diff_id: DiffID, out: Sink) -> No
         raise _corrupt(f"{what}: its journal does not give its tar")
 
 
+def differences(journal: Path, layer_root: Path, diff_id: DiffID) -> Iterator[Difference | None]:
+    """Read all that the tar refers to: each file that differs, and None for each that does not.
+
+    Corrupt: it is the journal itself that is damaged.
+    """
+    hasher: Any = hashlib.sha256()
+    what = f"layer {diff_id}"
+    root = os.open(layer_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with _opened(journal, what) as file:
+            replaced = _Replaced(file, what)
+            references = 0
+            for record in _records(file, what):
+                if isinstance(record, bytes):
+                    if hasher is not None:
+                        hasher.update(record)
+                    continue
+                path, size, checksum = record
+                pieces = replaced.content(path, references)
+                own = pieces is not None
+                references += 1
+                try:
+                    found = length = 0
+                    for data in pieces or _file_content(root, path, size, what):
+                        found = crc32(data, found)
+                        length += len(data)
+                        if hasher is not None:
+                            hasher.update(data)
+                except Corrupt as error:
+                    if own:
+                        raise
+                    hasher = None
+                    yield Difference(path, error.message.rpartition(": ")[2].lower())
+                    continue
+                if (length, found) == (size, checksum):
+                    yield None
+                elif own:
+                    raise _corrupt(f"{what}: its journal is damaged")
+                else:
+                    hasher = None
+                    yield Difference(path, "its content has changed")
+    finally:
+        os.close(root)
+    if hasher is not None and "sha256:" + hasher.hexdigest() != diff_id:
+        raise _corrupt(f"{what}: its journal does not give its tar")
+
+
+class JournalStream:
+    """The tar of a journal as a stream in which the contents of the layer's files are zeros.
+
+    For reading the headers. `reference_at` tells, for a payload that begins at this offset, where
+    the file lies and what its content must be.
+    """
+
+    def __init__(self, journal: Path, diff_id: DiffID) -> None:
+        what = f"layer {diff_id}"
+        self._file = _opened(journal, what)
+        _Replaced(self._file, what)  # looks at the header and the index
+        self._records = _records(self._file, what)
+        self._references: dict[int, tuple[bytes, int, int]] = {}
+        self._zeros_left = 0
+        self._at = 0
+        self._next: bytes | tuple[bytes, int, int] | None = next(self._records, None)
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, up to `size`."""
+        if not self._zeros_left:
+            record = self._next
+            if record is None:
+                return b""
+            if isinstance(record, bytes):
+                data, rest = record[:size], record[size:]
+                self._at += len(data)
+                self._next = rest or next(self._records, None)
+                if not rest and isinstance(self._next, tuple):
+                    self._references[self._at] = self._next
+                return data
+            self._references[self._at] = record
+            self._zeros_left = record[1]
+            self._next = next(self._records, None)
+        step = min(size, self._zeros_left, _CHUNK_BYTES)
+        self._zeros_left -= step
+        self._at += step
+        if not self._zeros_left and isinstance(self._next, tuple):
+            self._references[self._at] = self._next
+        return _ZEROS if step == _CHUNK_BYTES else _ZEROS[:step]
+
+    def reference_at(self, offset: int) -> tuple[bytes, int, int] | None:
+        """Path, size and crc-32 of the file whose content begins here; asked once."""
+        return self._references.pop(offset, None)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._file.close()
+
+
 def tar_size_bytes(journal: Path, diff_id: DiffID) -> int:
     """How long the tar is, from the journal alone."""
     what = f"layer {diff_id}"
@@ -184,11 +290,7 @@ def tar_size_bytes(journal: Path, diff_id: DiffID) -> int:
 
 
 def _tar(journal: Path, root: int, what: str) -> Iterator[bytes]:
-    try:
-        file = journal.open("rb")
-    except FileNotFoundError:
-        raise _corrupt(f"{what}: its journal is missing") from None
-    with file:
+    with _opened(journal, what) as file:
         replaced = _Replaced(file, what)
         references = 0
         for record in _records(file, what):
@@ -207,6 +309,13 @@ def _tar(journal: Path, root: int, what: str) -> Iterator[bytes]:
             if (length, found) != (size, checksum):
                 raise _corrupt(f"{what}: the content of {_shown(path)} has changed")
             references += 1
+
+
+def _opened(journal: Path, what: str) -> BinaryIO:
+    try:
+        return journal.open("rb")
+    except FileNotFoundError:
+        raise _corrupt(f"{what}: its journal is missing") from None
 
 
 def _records(file: BinaryIO, what: str) -> Iterator[bytes | tuple[bytes, int, int]]:

@@ -184,6 +184,14 @@ class LayerStore:
         self._begin_on(op, chain)
         return self.get(chain)
 
+    def journal(self, cache_id: str) -> Path:
+        """Where the journal of a content lies."""
+        return self._contents.journal(cache_id)
+
+    def cache_ids(self, chain: ChainID | None) -> list[str]:
+        """The driver's ids of what shows through a layer, base first."""
+        return self._contents.cache_ids(chain)
+
     def export(self, chain: ChainID, out: Sink) -> None:
         """Write the layer's exact tar; Corrupt, naming the path, where the layer has changed.
 

@@ -81,6 +81,11 @@ class TarReader:
         """How much of the archive has been taken from the stream."""
         return self._limits.total_bytes - self._budget
 
+    @property
+    def offset(self) -> int:
+        """Where in the archive the next byte lies; after a member was given: its payload."""
+        return self.total_bytes - len(self._buffer) + self._at
+
     def __iter__(self) -> Iterator[Entry]:
         return self
 
