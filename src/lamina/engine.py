@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from lamina.build.events import Event
     from lamina.containers.container import Container
     from lamina.containers.store import ContainerStore
+    from lamina.disk_usage import DiskUsage
     from lamina.drivers.contract import StorageDriver
     from lamina.drivers.selection import Selection
     from lamina.images.archives.load import Loaded
+    from lamina.images.check import Checked
     from lamina.images.image import Image
     from lamina.images.store import ImageStore
     from lamina.layers.store import LayerStore
@@ -235,6 +237,31 @@ class Engine:
         container = self.containers.create(config, host_config, name=name)
         container.start()
         return container
+
+    # The whole
+
+    def disk_usage(self) -> DiskUsage:
+        """What is kept, of which kind, and how much of it nothing uses."""
+        from lamina.disk_usage import disk_usage
+
+        records = self.builder.cache.records()
+        return disk_usage(self.images, self.containers, self.volumes, records)
+
+    def check(
+        self,
+        names: Sequence[str] = (),
+        *,
+        repair: bool = False,
+        archive: str | os.PathLike[str] | None = None,
+    ) -> Checked:
+        """Hold layers (of these images, or all) against their journals; `.left`: what is wrong.
+
+        With `repair`, mend what can be mended, from `archive` where content is not at hand.
+        """
+        from lamina.images.check import check
+
+        source = None if archive is None else Path(archive)
+        return check(self.images, names, repair=repair, archive=source)
 
     def _end_build_process(self, name: str) -> None:
         from lamina.build.executor import end_process
