@@ -3,12 +3,14 @@
     .venv/bin/python benchmarks/bench.py [--rounds N] [NAME …]
 
 Every figure is of whole processes, peers and Lamina taking turns in one run on one fresh ext4; what
-counts is the ratio of the medians. Names: run, import, startup (default: all).
+counts is the ratio of the medians. Names: run, import, load, startup (default: all).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import shutil
 import statistics
@@ -19,6 +21,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from peers import Peer, installed, scratch_ext4
+
+OCI = "application/vnd.oci.image"
 
 Action = Callable[[Peer], None]
 
@@ -73,6 +77,58 @@ def debian_tar(folder: Path) -> Path:
     return tar
 
 
+# Packages with many files, and with large ones, a layer each.
+LAYERS = (
+    ("golang-1.19-src", "unicode-cldr-core", "python3-scipy"),
+    ("openjdk-17-jre-headless", "libreoffice-common", "r-base-core"),
+    ("ocaml", "git", "vim-runtime", "perl-modules-5.36", "tzdata"),
+    ("gcc-12", "cpp-12", "libllvm14", "texlive-base"),
+)
+
+
+def gzip_archive(folder: Path) -> Path:
+    """An OCI archive (with Docker's manifest.json) of an image of several large gzip layers."""
+    packages, root = folder / "packages", folder / "archive"
+    blobs = root / "blobs" / "sha256"
+    packages.mkdir()
+    blobs.mkdir(parents=True)
+
+    def blob(data: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    diff_ids, layers = [], []
+    for number, names in enumerate(LAYERS):
+        tree = folder / f"layer{number}"
+        subprocess.run(["apt-get", "download", "-qq", *names], cwd=packages, check=True)
+        for package in packages.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", package, tree], check=True)
+            package.unlink()
+        tar = folder / f"layer{number}.tar"
+        subprocess.run(["tar", "--sort=name", "-cf", tar, "-C", tree, "."], check=True)
+        diff_ids.append("sha256:" + hashlib.sha256(tar.read_bytes()).hexdigest())
+        packed = subprocess.run(["gzip", "-6nc", tar], stdout=subprocess.PIPE, check=True).stdout
+        layers.append({"mediaType": f"{OCI}.layer.v1.tar+gzip", **blob(packed)})
+        shutil.rmtree(tree)
+        tar.unlink()
+    config = {"architecture": "amd64", "os": "linux", "config": {}}
+    config["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
+    stored = {"mediaType": f"{OCI}.config.v1+json", **blob(json.dumps(config).encode())}
+    manifest = {"schemaVersion": 2, "mediaType": f"{OCI}.manifest.v1+json"}
+    manifest |= {"config": stored, "layers": layers}
+    entry = {"mediaType": f"{OCI}.manifest.v1+json", **blob(json.dumps(manifest).encode())}
+    entry["annotations"] = {"io.containerd.image.name": "docker.io/library/layered:latest"}
+    paths = [f"blobs/sha256/{str(each['digest'])[7:]}" for each in (stored, *layers)]
+    docker = [{"Config": paths[0], "RepoTags": ["layered:latest"], "Layers": paths[1:]}]
+    (root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (root / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (root / "manifest.json").write_text(json.dumps(docker))
+    subprocess.run(["tar", "-cf", folder / "layered.tar", "-C", root, "."], check=True)
+    shutil.rmtree(root)
+    return folder / "layered.tar"
+
+
 def bench_run(peers: list[Peer], folder: Path, rounds: int) -> None:
     tar = busybox_tar(folder)
     for peer in peers:
@@ -121,11 +177,25 @@ def bench_import(peers: list[Peer], folder: Path, rounds: int) -> None:
     report(f"lamina import of the same root against the others' load ({size:.0f} MB)", timed)
 
 
+def bench_load(peers: list[Peer], folder: Path, rounds: int) -> None:
+    archive = gzip_archive(folder)
+    size = archive.stat().st_size / 1e6
+
+    def load(peer: Peer) -> None:
+        peer.call("load", "-i", str(archive))
+
+    def remove(peer: Peer) -> None:
+        peer.call("rmi", "layered" if peer.name != "podman" else "docker.io/library/layered")
+
+    title = f"load of an image of {len(LAYERS)} gzip layers ({size:.0f} MB)"
+    report(title, alternating(peers, rounds, load, remove))
+
+
 def ignore(_: object) -> None:
     """Drop a value."""
 
 
-BENCHES = {"startup": bench_startup, "run": bench_run, "import": bench_import}
+BENCHES = {"startup": bench_startup, "run": bench_run, "import": bench_import, "load": bench_load}
 
 
 def main() -> None:
