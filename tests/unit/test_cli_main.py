@@ -86,9 +86,10 @@ def test_a_wrong_command_line_is_told_as_docker_tells_it(
 
 @pytest.mark.parametrize("command", ["inspect", "image inspect", "container inspect"])
 def test_an_inspect_by_what_is_no_template_has_dockers_exit_code(
-    command: str, capsys: pytest.CaptureFixture[str]
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, out, err = lamina(capsys, *command.split(), "-f", "{{.Name", "nosuch")
+    words = command.split()
+    code, out, err = lamina(capsys, "--root", str(tmp_path), *words, "-f", "{{.Name", "nosuch")
     assert (code, out) == (64, "")
     assert err == "Error: template parsing error: template: :1: unclosed action\n"
 
